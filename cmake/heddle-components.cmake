@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The components of heddle: what each links and defines. Read by the build tree and by the installed
+# package, so that both offer the same targets. Targets carry only what is needed to compile.
+
+set(heddle_components host io cuda)
+
+# heddle_find_component(<name> [GLOBAL]): creates heddle::<name> if its dependencies are found.
+# Sets heddle_<name>_FOUND, and heddle_<name>_NOT_FOUND_MESSAGE (one sentence) when it is not.
+macro(heddle_find_component heddle_component)
+  set(heddle_${heddle_component}_FOUND FALSE)
+  set(heddle_${heddle_component}_NOT_FOUND_MESSAGE "")
+  if(TARGET heddle::${heddle_component})
+    set(heddle_${heddle_component}_FOUND TRUE)
+  elseif("${heddle_component}" IN_LIST heddle_components)
+    set(heddle_saved_targets_global "${CMAKE_FIND_PACKAGE_TARGETS_GLOBAL}")
+    if("${ARGN}" STREQUAL "GLOBAL")
+      set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL TRUE)
+    endif()
+    cmake_language(CALL heddle_find_${heddle_component} ${ARGN})
+    set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL "${heddle_saved_targets_global}")
+    unset(heddle_saved_targets_global)
+    if(TARGET heddle::${heddle_component})
+      set(heddle_${heddle_component}_FOUND TRUE)
+    endif()
+  else()
+    list(JOIN heddle_components ", " heddle_component_names)
+    set(heddle_${heddle_component}_NOT_FOUND_MESSAGE
+        "heddle has no component '${heddle_component}'; it has: ${heddle_component_names}.")
+    unset(heddle_component_names)
+  endif()
+endmacro()
+
+# Host contractions on oneDNN, host threads on OpenMP (one pool for both). oneDNN is found by its
+# header and library: Debian's package configuration of it also demands OpenCL, which heddle does not.
+macro(heddle_find_host)
+  find_package(OpenMP QUIET COMPONENTS CXX)
+  if(NOT TARGET DNNL::dnnl)
+    find_path(HEDDLE_DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)
+    find_library(HEDDLE_DNNL_LIBRARY dnnl)
+    mark_as_advanced(HEDDLE_DNNL_INCLUDE_DIR HEDDLE_DNNL_LIBRARY)
+    if(HEDDLE_DNNL_INCLUDE_DIR AND HEDDLE_DNNL_LIBRARY)
+      add_library(DNNL::dnnl UNKNOWN IMPORTED ${ARGN})
+      set_target_properties(
+        DNNL::dnnl PROPERTIES IMPORTED_LOCATION "${HEDDLE_DNNL_LIBRARY}"
+                              INTERFACE_INCLUDE_DIRECTORIES "${HEDDLE_DNNL_INCLUDE_DIR}")
+    endif()
+  endif()
+  if(NOT TARGET DNNL::dnnl)
+    set(heddle_host_NOT_FOUND_MESSAGE
+        "Component 'host' of heddle needs oneDNN, which was not found: install libdnnl-dev.")
+  elseif(NOT TARGET OpenMP::OpenMP_CXX)
+    set(heddle_host_NOT_FOUND_MESSAGE
+        "Component 'host' of heddle needs OpenMP, which was not found: install g++ (with clang, libomp-dev).")
+  else()
+    add_library(heddle::host INTERFACE IMPORTED ${ARGN})
+    target_compile_definitions(heddle::host INTERFACE HEDDLE_WITH_ONEDNN=1)
+    target_link_libraries(heddle::host INTERFACE heddle::heddle DNNL::dnnl OpenMP::OpenMP_CXX)
+  endif()
+endmacro()
+
+# File formats that need JSON.
+macro(heddle_find_io)
+  find_package(nlohmann_json CONFIG QUIET)
+  if(NOT TARGET nlohmann_json::nlohmann_json)
+    set(heddle_io_NOT_FOUND_MESSAGE
+        "Component 'io' of heddle needs nlohmann-json, which was not found: install nlohmann-json3-dev.")
+  else()
+    add_library(heddle::io INTERFACE IMPORTED ${ARGN})
+    target_compile_definitions(heddle::io INTERFACE HEDDLE_WITH_JSON=1)
+    target_link_libraries(heddle::io INTERFACE heddle::heddle nlohmann_json::nlohmann_json)
+  endif()
+endmacro()
+
+# CUDA: declared so that asking for it is answered with a sentence; its backend is not written yet.
+macro(heddle_find_cuda)
+  set(heddle_cuda_NOT_FOUND_MESSAGE
+      "Component 'cuda' of heddle is not part of version ${heddle_VERSION}: its headers compile with nvcc, but run on the host.")
+endmacro()

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The exceptions heddle throws, and `raise`, which builds their sentences.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include <heddle/core/config.hpp>
+
+namespace heddle::inline v0 {
+
+/// The root of everything heddle throws. The message is a sentence:
+/// `heddle::<function>: <what is wrong>: <got>; <expected>`.
+struct error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// Extents, ranks or axes that do not fit.
+struct shape_error : error {
+  using error::error;
+};
+/// A dtype that does not fit.
+struct type_error : error {
+  using error::error;
+};
+/// A device that does not exist, is not compiled in, or differs from its companions'.
+struct device_error : error {
+  using error::error;
+};
+/// An allocation that failed; the message names the bytes asked for.
+struct out_of_memory : error {
+  using error::error;
+};
+/// A file or stream that could not be read or written.
+struct io_error : error {
+  using error::error;
+};
+/// A call to the CUDA run-time or one of its libraries that failed.
+struct cuda_error : error {
+  using error::error;
+};
+/// A collective or a connection between ranks that failed.
+struct communication_error : error {
+  using error::error;
+};
+/// An argument whose value is outside of what is accepted.
+struct value_error : error {
+  using error::error;
+};
+/// An index outside of its extent.
+struct index_error : error {
+  using error::error;
+};
+/// An object used in a state that does not allow it: a stale version, a graph already freed.
+struct state_error : error {
+  using error::error;
+};
+
+namespace detail {
+
+// One piece of a message as text. A type of the library takes part through a `to_string` beside it.
+inline std::string text_of(std::string_view part) { return std::string(part); }
+inline std::string text_of(const std::string& part) { return part; }
+inline std::string text_of(const char* part) { return part; }
+inline std::string text_of(char part) { return std::string(1, part); }
+inline std::string text_of(bool part) { return part ? "true" : "false"; }
+inline std::string text_of(int part) { return std::to_string(part); }
+inline std::string text_of(unsigned part) { return std::to_string(part); }
+inline std::string text_of(long part) { return std::to_string(part); }
+inline std::string text_of(unsigned long part) { return std::to_string(part); }
+inline std::string text_of(long long part) { return std::to_string(part); }
+inline std::string text_of(unsigned long long part) { return std::to_string(part); }
+inline std::string text_of(double part) {
+  char digits[32];
+  const int length = __builtin_snprintf(digits, sizeof digits, "%g", part);
+  return std::string(digits, static_cast<std::size_t>(length));
+}
+template <class T>
+std::string text_of(const T& part) {
+  return to_string(part);
+}
+
+}  // namespace detail
+
+/// Throws an `Error` whose message is `parts` joined: text, numbers, and anything with a `to_string`
+/// (extents, devices, dtypes).
+template <class Error, class... Parts>
+[[noreturn]] HEDDLE_COLD void raise(const Parts&... parts) {
+  std::string message;
+  (message.append(detail::text_of(parts)), ...);
+  throw Error(message);
+}
+
+}  // namespace heddle::inline v0

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// exp, expm1, log, log1p, tanh, sigmoid and pow for float and double, branch-free.
+#pragma once
+
+#include <heddle/core/math_format.hpp>
+
+namespace heddle::inline v0::math {
+namespace detail {
+
+// (e^r - 1 - r) / r^2 for |r| <= ln(2)/2, interpolated at Chebyshev nodes. Relative error of e^r - 1: 2^-25, 2^-60.
+HEDDLE_HD HEDDLE_INLINE float exp_tail(float r) {
+  return horner(r, 0.5f, 0x1.5554dcp-3f, 0x1.555518p-5f, 0x1.120c1ap-7f, 0x1.6d11b6p-10f);
+}
+HEDDLE_HD HEDDLE_INLINE double exp_tail(double r) {
+  return horner(r, 0.5, 0x1.5555555555557p-3, 0x1.5555555555556p-5, 0x1.11111111100afp-7,
+                0x1.6c16c16c162bap-10, 0x1.a01a01ac006dfp-13, 0x1.a01a01a6e67fap-16,
+                0x1.71de01e432ef7p-19, 0x1.27e4db3835435p-22, 0x1.af4e8a50136f6p-26,
+                0x1.1f735f2a2a59fp-29);
+}
+
+// x = k ln 2 + r; power = 2^(k + offset), made by shifting the low bits of k + magic into the exponent.
+template <class T>
+struct exp_reduction {
+  T r, power;
+};
+template <class T>
+HEDDLE_HD HEDDLE_INLINE exp_reduction<T> reduce_exp(T x, T offset) {
+  using F = format<T>;
+  const T m = F::magic + F::bias + offset;
+  const T t = x * F::log2e + m;
+  const T k = t - m;
+  return {(x - k * F::ln2_high) - k * F::ln2_low, from_bits<T>(to_bits(t) << F::mantissa)};
+}
+
+// e^(x + low), low a correction far below x. The power is taken in two steps, so that one rounding is left when the
+// result is subnormal, and overflow reaches infinity by itself.
+template <class T>
+HEDDLE_HD HEDDLE_INLINE T exp_sum(T x, T low) {
+  using F = format<T>;
+  T a = x < F::exp_lowest ? F::exp_lowest : x;
+  a = a > F::exp_highest ? F::exp_highest : a;
+  const bool negative = a < T(0);
+  const exp_reduction<T> e = reduce_exp(a, negative ? F::scale_step : -F::scale_step);
+  const T r = e.r + low;
+  const T p = T(1) + (r + r * r * exp_tail(r));
+  return p * e.power * (negative ? F::scale_down : F::scale_up);
+}
+
+// (log(1 + f) - f + f^2/2) / f^3 on [sqrt(1/2) - 1, sqrt(2) - 1], Chebyshev nodes: relative error of the log 2^-28.
+HEDDLE_HD HEDDLE_INLINE float log_tail(float f) {
+  return horner(f, 0x1.555554p-2f, -0x1.fffffcp-3f, 0x1.999d5ap-3f, -0x1.555b4ap-3f, 0x1.23d21ap-3f,
+                -0x1.fcf4c6p-4f, 0x1.dea282p-4f, -0x1.d635bcp-4f, 0x1.1d8ea6p-4f);
+}
+// (log(1 + f) - 2s) / (s z), z = s^2, s = f / (2 + f): 2 atanh(s), the reduction of fdlibm's e_log. Error 2^-64.
+HEDDLE_HD HEDDLE_INLINE double log_tail(double z) {
+  return horner(z, 0x1.5555555555555p-1, 0x1.9999999999a3bp-2, 0x1.2492492476397p-2,
+                0x1.c71c72025d7b3p-3, 0x1.745cf8980ccaep-3, 0x1.3b1c4c5e49498p-3,
+                0x1.0fbc2e88d2e30p-3, 0x1.0c1cb43280392p-3);
+}
+
+// x = 2^k (1 + f), 1 + f in [sqrt(1/2), sqrt(2)), for x > 0 (subnormal too).
+template <class T>
+struct log_reduction {
+  T k, f;
+};
+template <class T>
+HEDDLE_HD HEDDLE_INLINE log_reduction<T> reduce_log(T x) {
+  using F = format<T>;
+  using B = bits_t<T>;
+  const bool small = x < F::min_normal;
+  const T scaled = x * (small ? F::scale_up : T(1));
+  // An offset of one whole exponent range keeps the shifted value positive: no signed shift is needed.
+  constexpr B offset = B(F::bias + 1) << F::mantissa;
+  const B i = to_bits(scaled) - F::sqrt_half + offset;
+  const T k = from_bits<T>((i >> F::mantissa) | F::integral_bits) - (F::integral + F::bias + T(1));
+  const T m = from_bits<T>((i & ((B(1) << F::mantissa) - 1)) + F::sqrt_half);
+  return {k - (small ? F::scale_step : T(0)), m - T(1)};
+}
+
+// k ln 2 + log(1 + f) + c, c a small correction.
+HEDDLE_HD HEDDLE_INLINE float log_sum(float k, float f, float c) {
+  const float z = f * f;
+  const float tail = z * f * log_tail(f) - 0.5f * z + (k * format<float>::ln2_low + c);
+  return k * format<float>::ln2_high + (f + tail);
+}
+HEDDLE_HD HEDDLE_INLINE double log_sum(double k, double f, double c) {
+  const double s = f / (2.0 + f), z = s * s, half = 0.5 * f * f;
+  const double tail = s * (half + z * log_tail(z)) + (k * format<double>::ln2_low + c);
+  return k * format<double>::ln2_high - ((half - tail) - f);
+}
+
+// The values of log outside (0, infinity).
+template <class T>
+HEDDLE_HD HEDDLE_INLINE T log_edges(T x, T y) {
+  using F = format<T>;
+  const T outside = x == T(0) ? -F::infinity : F::nan;
+  const T high = x == F::infinity ? x : y;
+  return x > T(0) ? high : outside;
+}
+
+template <class T>
+HEDDLE_HD HEDDLE_INLINE T exp_host(T x) {
+  return exp_sum(x, T(0));
+}
+template <class T>
+HEDDLE_HD HEDDLE_INLINE T expm1_host(T x) {
+  using F = format<T>;
+  T a = x < F::expm1_lowest ? F::expm1_lowest : x;
+  a = a > F::exp_highest ? F::exp_highest : a;
+  const exp_reduction<T> e = reduce_exp(a, T(-1));
+  const T p = e.r + e.r * e.r * exp_tail(e.r);
+  const T y = T(2) * (e.power * p + (e.power - T(0.5)));
+  return with_sign(y, x);
+}
+// e / (e + 2) with e = expm1(2|x|): no cancellation anywhere, one division.
+template <class T>
+HEDDLE_HD HEDDLE_INLINE T tanh_host(T x) {
+  using F = format<T>;
+  T a = T(2) * magnitude(x);
+  a = a > F::tanh_highest ? F::tanh_highest : a;
+  const exp_reduction<T> e = reduce_exp(a, T(0));
+  const T p = e.r + e.r * e.r * exp_tail(e.r);
+  const T m = e.power * p + (e.power - T(1));
+  return with_sign(m / (m + T(2)), x);
+}
+template <class T>
+HEDDLE_HD HEDDLE_INLINE T log_host(T x) {
+  const log_reduction<T> l = reduce_log(x);
+  return log_edges(x, log_sum(l.k, l.f, T(0)));
+}
+// log(u) + (1 + x - u) / u with u = 1 + x rounded; the difference is exact (Knuth's two-sum).
+template <class T>
+HEDDLE_HD HEDDLE_INLINE T log1p_host(T x) {
+  const T u = T(1) + x;
+  const T v = u - T(1);
+  const T c = ((T(1) - (u - v)) + (x - v)) / u;
+  const log_reduction<T> l = reduce_log(u);
+  return with_sign(log_edges(u, log_sum(l.k, l.f, c)), x);
+}
+template <class T>
+HEDDLE_HD HEDDLE_INLINE T sigmoid_host(T x) {
+  const T e = exp_host(-magnitude(x));
+  return (x < T(0) ? e : T(1)) / (T(1) + e);
+}
+
+}  // namespace detail
+}  // namespace heddle::inline v0::math

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The instruction sets a host kernel is compiled for, and the choice between them at run time.
+#pragma once
+
+#include <heddle/core/config.hpp>
+
+// What makes g++ vectorise a loop over a branch-free body at -O2 and without flags:
+// O3 for the full vectoriser; no-trapping-math so that both sides of ?: may be computed; the other
+// five keep each ?: a small diamond that if-conversion accepts (threading and PRE tie knots).
+#if defined(__clang__)
+#define HEDDLE_VECTORIZE __attribute__((flatten))
+#define HEDDLE_LANE_LOOP _Pragma("clang loop vectorize(assume_safety) interleave(disable)")
+#else
+#define HEDDLE_VECTORIZE                                                              \
+  __attribute__((flatten, noinline,                                                   \
+                 optimize("O3,no-trapping-math,no-math-errno,no-thread-jumps,"        \
+                          "no-tree-sink,no-tree-pre,no-code-hoisting,no-split-paths")))
+#define HEDDLE_LANE_LOOP _Pragma("GCC ivdep")
+#endif
+
+#if defined(__x86_64__) && !defined(__AVX2__) && !defined(__AVX512F__)
+#define HEDDLE_ISA_CHOICE 1
+#else
+#define HEDDLE_ISA_CHOICE 0  // the unit's own flags say more: one copy
+#endif
+
+#define HEDDLE_TARGET_AVX2 __attribute__((target("avx2,fma,bmi,bmi2,f16c")))
+#if defined(__clang__)
+#define HEDDLE_TARGET_AVX512                                                        \
+  __attribute__((target("avx2,fma,bmi,bmi2,f16c,avx512f,avx512bw,avx512dq,avx512vl"), \
+                 min_vector_width(512)))
+#else
+#define HEDDLE_TARGET_AVX512                                                              \
+  __attribute__((target("avx2,fma,bmi,bmi2,f16c,avx512f,avx512bw,avx512dq,avx512vl," \
+                        "prefer-vector-width=512")))
+#endif
+
+namespace heddle::inline v0::exec {
+
+enum class isa : unsigned char { baseline, avx2, avx512 };
+
+/// The best instruction set that this processor has and kernels are compiled for.
+inline isa best_isa() noexcept {
+#if HEDDLE_ISA_CHOICE
+  static const isa best =
+      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+              __builtin_cpu_supports("fma")
+          ? isa::avx512
+      : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+              __builtin_cpu_supports("bmi2")
+          ? isa::avx2
+          : isa::baseline;
+  return best;
+#else
+  return isa::baseline;
+#endif
+}
+
+}  // namespace heddle::inline v0::exec

@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The host kernel of one pass: a loop over blocks of lanes whose scalar, branch-free body evaluates
+// every node of the pass. Each node is one small function keyed by the node's content, so programs
+// share them; the compiler vectorises the lanes.
+#pragma once
+
+#include <heddle/exec/host/isa.hpp>
+#include <heddle/exec/launch.hpp>
+#include <heddle/exec/plan.hpp>
+#include <heddle/exec/random.hpp>
+
+#include <limits>
+
+namespace heddle::inline v0::exec::host {
+
+/// Lanes of a block: a constant trip count, so that loops have neither prologue nor epilogue.
+inline constexpr int lane_width = 16;
+
+/// How a gather (or scatter) moves through its table, in elements.
+struct gather_strides {
+  std::int64_t indexed = 0;
+  std::int64_t inner = 0;
+  std::int64_t extent = 0;
+};
+
+/// What one call of a kernel works on. Pointers stand at lane 0 of the first block.
+struct kernel_frame {
+  const std::byte* const* reads;     ///< per read of the pass
+  const std::byte* const* values;    ///< per reduction value that the pass uses
+  std::byte* const* outputs;         ///< per output of the pass
+  std::byte* const* indices;         ///< per output: where a scatter's indices go
+  const gather_strides* gathers;     ///< per read
+  const std::int64_t* extents;       ///< of the iteration space
+  const std::int64_t* coordinates;   ///< of lane 0, per axis
+  const scalar_bits* scalars;
+  std::int64_t* bad_index;           ///< an index outside of its extent is left here (else -1)
+  std::int64_t blocks;
+  int valid = lane_width;            ///< lanes of each block that count
+  float guard = 0;                   ///< always 0: see run_pass
+};
+
+using kernel = void (*)(const kernel_frame&);
+
+namespace detail {
+
+template <dtype Type>
+struct lane_type_of {
+  using type = type_of<Type>;
+};
+template <>
+struct lane_type_of<dtype::bf16> {
+  using type = float;
+};
+template <>
+struct lane_type_of<dtype::f16> {
+  using type = float;
+};
+/// The type a node of this dtype is computed in.
+template <dtype Type>
+using lane_t = typename lane_type_of<Type>::type;
+
+template <class T, int N>
+struct lane_values {
+  T of[N];
+};
+/// Values of the nodes, one array a type; indices are constants, so the arrays become registers.
+template <int N>
+struct values : lane_values<float, N>,
+                lane_values<double, N>,
+                lane_values<std::int64_t, N>,
+                lane_values<std::int32_t, N>,
+                lane_values<std::uint8_t, N>,
+                lane_values<bool, N> {};
+
+template <class T, int I, int N>
+HEDDLE_INLINE T& slot(values<N>& v) {
+  return static_cast<lane_values<T, N>&>(v).of[I];
+}
+
+/// Conversion between lane types, then the rounding that a 16-bit dtype asks for.
+template <dtype To, class From>
+HEDDLE_INLINE lane_t<To> convert(From x) {
+  using T = lane_t<To>;
+  if constexpr (std::is_same_v<From, bool>) {
+    return x ? T(1) : T(0);
+  } else if constexpr (To == dtype::boolean) {
+    return x != From(0);
+  } else if constexpr (std::is_same_v<T, std::int64_t> && std::is_floating_point_v<From>) {
+    return math::to_int64(x);
+  } else if constexpr (std::is_floating_point_v<T> && std::is_same_v<From, std::int64_t>) {
+    return math::from_int64<T>(x);
+  } else if constexpr (To == dtype::bf16 || To == dtype::f16) {
+    return static_cast<float>(type_of<To>(static_cast<float>(x)));
+  } else {
+    return static_cast<T>(x);
+  }
+}
+
+template <op Code, class T>
+HEDDLE_INLINE T combine(T a, T b) {
+  if constexpr (Code == op::sum) {
+    return static_cast<T>(a + b);
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return Code == op::amax ? math::maximum(a, b) : math::minimum(a, b);
+  } else {
+    return Code == op::amax ? (a > b ? a : b) : (a < b ? a : b);
+  }
+}
+
+/// The value that combining leaves unchanged.
+template <op Code, class T>
+constexpr T identity() {
+  if constexpr (Code == op::sum) {
+    return T(0);
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return Code == op::amax ? -std::numeric_limits<T>::infinity()
+                            : std::numeric_limits<T>::infinity();
+  } else {
+    return Code == op::amax ? std::numeric_limits<T>::lowest() : std::numeric_limits<T>::max();
+  }
+}
+
+// What a step needs to know beyond its node's words, packed so that equal nodes of two programs are
+// one function: dtypes of the operands (4 bits each), which of them vary from lane to lane (3 bits),
+// whether the node does (1), whether the lanes' axis matters and which it is (4), and the index of
+// its read or value (16).
+namespace step_bits {
+constexpr dtype operand_type(std::uint64_t info, int i) {
+  return static_cast<dtype>(info >> (4 * i) & 0xFu);
+}
+constexpr bool operand_lane(std::uint64_t info, int i) { return (info >> (12 + i) & 1u) != 0; }
+constexpr bool lane(std::uint64_t info) { return (info >> 15 & 1u) != 0; }
+constexpr int inner(std::uint64_t info) { return static_cast<int>(info >> 16 & 0xFu) - 1; }
+constexpr int index(std::uint64_t info) { return static_cast<int>(info >> 20); }
+}  // namespace step_bits
+
+template <class Program>
+constexpr bool is_lane(const pass_info& pass, int id) {
+  if (pass.inner < 0) return false;
+  return (plan_of<Program>.graph_nodes[static_cast<std::size_t>(id)].varies >> pass.inner & 1) != 0;
+}
+
+/// Index, among the pass's reads or values, of the one that node `id` stands for.
+template <class Program>
+constexpr int position_of(const pass_info& pass, int id) {
+  const auto& p = plan_of<Program>;
+  const graph::node& n = p.graph_nodes[static_cast<std::size_t>(id)];
+  if (is_reduction(n.code)) {
+    for (int i = 0; i < pass.value_count; ++i) {
+      const std::uint16_t v = p.pass_values[static_cast<std::size_t>(pass.first_value + i)];
+      if (p.reductions[v].node == id) return i;
+    }
+  }
+  if (n.code != op::input && n.code != op::gather) return 0;
+  for (int i = 0; i < pass.read_count; ++i) {
+    const read_info& r = p.reads[p.pass_reads[static_cast<std::size_t>(pass.first_read + i)]];
+    const bool gathered = n.code == op::gather;
+    if (r.slot == (gathered ? n.b : n.a) && r.map == static_cast<graph::axis_map>(n.extra) &&
+        r.gathered == gathered) {
+      return i;
+    }
+  }
+  return 0;
+}
+
+template <class Program, int Pass>
+constexpr std::uint64_t step_info(int id) {
+  const auto& p = plan_of<Program>;
+  const graph::node& n = p.graph_nodes[static_cast<std::size_t>(id)];
+  const pass_info& pass = p.passes[Pass];
+  std::uint64_t info = 0;
+  const int operands = is_reduction(n.code) ? 0 : graph::operands_of(n);
+  for (int i = 0; i < operands; ++i) {
+    const std::uint16_t x = graph::operand(n, i);
+    info |= static_cast<std::uint64_t>(p.graph_nodes[x].type) << (4 * i);
+    if (is_lane<Program>(pass, x)) info |= 1u << (12 + i);
+  }
+  if (is_lane<Program>(pass, id)) info |= 1u << 15;
+  if (n.code == op::iota || is_random(n.code) || n.code == op::gather) {
+    info |= static_cast<std::uint64_t>(pass.inner + 1) << 16;
+  }
+  return info | static_cast<std::uint64_t>(position_of<Program>(pass, id)) << 20;
+}
+
+template <class Program>
+constexpr std::uint64_t step_word(int id) {
+  const auto& p = plan_of<Program>;
+  graph::node n = p.graph_nodes[static_cast<std::size_t>(id)];
+  if (n.code == op::input || is_reduction(n.code)) {
+    n.a = 0;  // the position in the pass tells all
+    n.extra = 0;
+  }
+  return encode_word(n);
+}
+
+template <class Program>
+constexpr std::uint64_t step_extra(int id) {
+  const graph::node& n = plan_of<Program>.graph_nodes[static_cast<std::size_t>(id)];
+  return n.code == op::constant || is_random(n.code) ? n.extra : 0;
+}
+
+/// Where a random node's lane draws: row-major index over positions 1… of its map, and position 0.
+struct random_counter {
+  std::int64_t element = 0;
+  std::int64_t sample = 0;
+};
+HEDDLE_INLINE random_counter counter_of(graph::axis_map map, const kernel_frame& f, int inner,
+                                        std::int64_t lane) {
+  random_counter c;
+  for (int i = 0; i < graph::max_axes; ++i) {
+    const unsigned axis = graph::map_axis(map, i);
+    if (axis >= graph::max_axes) continue;
+    const std::int64_t at =
+        f.coordinates[axis] + (static_cast<int>(axis) == inner ? lane : std::int64_t{0});
+    if (i == 0) {
+      c.sample = at;
+    } else {
+      c.element = c.element * f.extents[axis] + at;
+    }
+  }
+  return c;
+}
+
+/// Evaluates a node, id I of its program: into v if it varies along the lanes, else into s.
+template <std::uint64_t Word, std::uint64_t Extra, std::uint64_t Info, int I, int N>
+HEDDLE_INLINE void step(values<N>& s, values<N>& v, const kernel_frame& f, std::int64_t i) {
+  namespace bits = step_bits;
+  constexpr graph::node n = graph::decode_word(Word);
+  using T = lane_t<n.type>;
+  T& result = slot<T, I>(bits::lane(Info) ? v : s);
+  [[maybe_unused]] const auto get = [&](auto position) -> decltype(auto) {
+    constexpr int k = decltype(position)::value;
+    using X = lane_t<bits::operand_type(Info, k)>;
+    return slot<X, graph::operand(n, k)>(bits::operand_lane(Info, k) ? v : s);
+  };
+  using first = std::integral_constant<int, 0>;
+  using second = std::integral_constant<int, 1>;
+  using third = std::integral_constant<int, 2>;
+  [[maybe_unused]] const std::int64_t at = bits::lane(Info) ? i : 0;
+  if constexpr (n.code == op::input) {
+    const std::byte* from = f.reads[bits::index(Info)];
+    if constexpr (n.type == dtype::boolean) {
+      result = reinterpret_cast<const std::uint8_t*>(from)[at] != 0;
+    } else {
+      result = static_cast<T>(reinterpret_cast<const type_of<n.type>*>(from)[at]);
+    }
+  } else if constexpr (is_reduction(n.code)) {
+    result = reinterpret_cast<const T*>(f.values[bits::index(Info)])[at];
+  } else if constexpr (n.code == op::constant) {
+    if constexpr (is_floating(n.type)) {
+      result = static_cast<T>(std::bit_cast<double>(Extra));
+    } else {
+      result = static_cast<T>(static_cast<std::int64_t>(Extra));
+    }
+  } else if constexpr (n.code == op::argument) {
+    const scalar_bits bits_of = f.scalars[n.a];
+    result = n.extra != 0 ? static_cast<T>(bits_of.integral) : static_cast<T>(bits_of.floating);
+  } else if constexpr (n.code == op::count) {
+    std::int64_t product = 1;
+    for (int axis = 0; axis < graph::max_axes; ++axis) {
+      if ((n.extra >> axis & 1u) != 0) product *= f.extents[axis];
+    }
+    result = static_cast<T>(product);
+  } else if constexpr (n.code == op::iota) {
+    result = static_cast<T>(f.coordinates[n.extra] +
+                            (static_cast<int>(n.extra) == bits::inner(Info) ? i : 0));
+  } else if constexpr (is_random(n.code)) {
+    const random_counter c =
+        counter_of(static_cast<graph::axis_map>(Extra), f, bits::inner(Info), at);
+    const auto seed = static_cast<std::uint64_t>(get(first{}));
+    const auto element = static_cast<std::uint64_t>(c.element);
+    const auto sample = static_cast<std::uint64_t>(c.sample + get(second{}));
+    result = n.code == op::random_uniform ? random_uniform<T>(seed, element, sample)
+                                          : random_normal<T>(seed, element, sample);
+  } else if constexpr (n.code == op::gather) {
+    const gather_strides g = f.gathers[bits::index(Info)];
+    auto index = static_cast<std::int64_t>(get(first{}));
+    if (index < 0 || index >= g.extent) [[unlikely]] {
+      *f.bad_index = index;
+      index = 0;
+    }
+    const auto* from = reinterpret_cast<const type_of<n.type>*>(f.reads[bits::index(Info)]);
+    result = static_cast<T>(from[g.extent == 0 ? 0 : index * g.indexed + at * g.inner]);
+  } else if constexpr (n.code == op::cast) {
+    result = convert<n.type>(get(first{}));
+  } else if constexpr (n.c != graph::no_node) {
+    result = static_cast<T>(op_traits<n.code>::value(get(first{}), get(second{}), get(third{})));
+  } else if constexpr (n.b != graph::no_node) {
+    result = static_cast<T>(op_traits<n.code>::value(get(first{}), get(second{})));
+  } else {
+    result = static_cast<T>(op_traits<n.code>::value(get(first{})));
+  }
+}
+
+template <class Program, int Pass, int Id, bool Lane, int N>
+HEDDLE_INLINE void step_if(values<N>& s, values<N>& v, const kernel_frame& f, std::int64_t i) {
+  if constexpr (is_lane<Program>(plan_of<Program>.passes[Pass], Id) == Lane) {
+    step<step_word<Program>(Id), step_extra<Program>(Id), step_info<Program, Pass>(Id), Id>(s, v, f,
+                                                                                        i);
+  }
+}
+
+/// Whether output k of a pass folds its lanes into one value per call.
+template <class Program>
+constexpr bool folds(const pass_info& pass, int k) {
+  const output_info& out =
+      plan_of<Program>.outputs[static_cast<std::size_t>(pass.first_output + k)];
+  if (out.kind != graph::item_kind::row_reduction &&
+      out.kind != graph::item_kind::terminal_reduction) {
+    return false;
+  }
+  return pass.inner < 0 ||
+         (plan_of<Program>.reductions[out.slot].removed >> pass.inner & 1) != 0;
+}
+
+template <class Program, int Pass, int K>
+struct output_of {
+  static constexpr pass_info pass = plan_of<Program>.passes[Pass];
+  static constexpr output_info info =
+      plan_of<Program>.outputs[static_cast<std::size_t>(pass.first_output + K)];
+  static constexpr bool folded = folds<Program>(pass, K);
+  static constexpr bool reduces = info.kind == graph::item_kind::row_reduction ||
+                                  info.kind == graph::item_kind::terminal_reduction;
+  static constexpr graph::node root = plan_of<Program>.graph_nodes[info.node];
+  /// the node whose value is written: a carried reduction's own, else the root's operand
+  static constexpr int value =
+      info.kind == graph::item_kind::carry ? static_cast<int>(info.node) : static_cast<int>(root.a);
+  static constexpr dtype value_type =
+      plan_of<Program>.graph_nodes[static_cast<std::size_t>(value)].type;
+  using type = lane_t<value_type>;
+  static constexpr bool lane = is_lane<Program>(pass, value);
+  // of a scatter
+  static constexpr int index = info.kind == graph::item_kind::scatter ? root.b : 0;
+  static constexpr dtype index_type =
+      plan_of<Program>.graph_nodes[static_cast<std::size_t>(index)].type;
+  static constexpr bool index_lane = is_lane<Program>(pass, index);
+};
+
+/// Accumulators of the folded outputs, in registers while the kernel runs.
+template <class Output, int K>
+struct accumulator {
+  typename Output::type lanes[Output::folded ? lane_width : 1];
+};
+
+template <class Output, int N>
+HEDDLE_INLINE typename Output::type value_of(values<N>& s, values<N>& v) {
+  return slot<typename Output::type, Output::value>(Output::lane ? v : s);
+}
+
+template <class Output, int K, int N>
+HEDDLE_INLINE void write(accumulator<Output, K>& sums, values<N>& s, values<N>& v,
+                         const kernel_frame& f, std::int64_t i, int lane) {
+  using T = typename Output::type;
+  const T x = value_of<Output>(s, v);
+  if constexpr (Output::reduces) {
+    constexpr op code = Output::root.code;
+    const T counted = lane < f.valid ? x : identity<code, T>();
+    if constexpr (Output::folded) {
+      sums.lanes[lane] = combine<code>(sums.lanes[lane], counted);
+    } else {
+      T* to = reinterpret_cast<T*>(f.outputs[K]);
+      to[i] = combine<code>(to[i], counted);
+    }
+  } else if constexpr (Output::info.kind == graph::item_kind::carry) {
+    reinterpret_cast<T*>(f.outputs[K])[i] = x;
+  } else if constexpr (Output::info.kind == graph::item_kind::scatter) {
+    reinterpret_cast<T*>(f.outputs[K])[i] = x;
+    using index_type = lane_t<Output::index_type>;
+    reinterpret_cast<std::int64_t*>(f.indices[K])[i] = static_cast<std::int64_t>(
+        slot<index_type, Output::index>(Output::index_lane ? v : s));
+  } else if constexpr (Output::value_type == dtype::boolean) {
+    reinterpret_cast<std::uint8_t*>(f.outputs[K])[i] = x ? 1 : 0;
+  } else {
+    reinterpret_cast<type_of<Output::value_type>*>(f.outputs[K])[i] =
+        static_cast<type_of<Output::value_type>>(x);
+  }
+}
+
+template <class Program, int Pass, class Nodes, class Outputs>
+struct pass_body;
+
+template <class Program, int Pass, int... Node, int... Output>
+struct pass_body<Program, Pass, std::integer_sequence<int, Node...>,
+                 std::integer_sequence<int, Output...>> {
+  static constexpr pass_info pass = plan_of<Program>.passes[Pass];
+  // few sizes, so that programs share their steps
+  static constexpr int size = Program::node_count <= 64    ? 64
+                              : Program::node_count <= 256 ? 256
+                                                           : Program::node_count;
+  template <int K>
+  using output = output_of<Program, Pass, K>;
+  template <int K>
+  static constexpr int id =
+      plan_of<Program>.nodes[static_cast<std::size_t>(pass.first_node + K)];
+  struct accumulators : accumulator<output<Output>, Output>... {};
+
+  template <int K>
+  HEDDLE_INLINE static void load(accumulators& sums, const kernel_frame& f) {
+    if constexpr (output<K>::folded) {
+      auto& to = static_cast<accumulator<output<K>, K>&>(sums);
+      const auto* from = reinterpret_cast<const typename output<K>::type*>(f.outputs[K]);
+      for (int l = 0; l < lane_width; ++l) to.lanes[l] = from[l];
+    }
+  }
+  template <int K>
+  HEDDLE_INLINE static void save(const accumulators& sums, const kernel_frame& f) {
+    if constexpr (output<K>::folded) {
+      const auto& from = static_cast<const accumulator<output<K>, K>&>(sums);
+      auto* to = reinterpret_cast<typename output<K>::type*>(f.outputs[K]);
+      for (int l = 0; l < lane_width; ++l) to[l] = from.lanes[l];
+    }
+  }
+
+  HEDDLE_INLINE static void run(const kernel_frame& given) {
+    // The pointers in locals: stores through them cannot change them.
+    const std::byte* reads[pass.read_count + 1];
+    const std::byte* inputs[pass.value_count + 1];
+    std::byte* outputs[pass.output_count + 1];
+    for (int k = 0; k < pass.read_count; ++k) reads[k] = given.reads[k];
+    for (int k = 0; k < pass.value_count; ++k) inputs[k] = given.values[k];
+    for (int k = 0; k < pass.output_count; ++k) outputs[k] = given.outputs[k];
+    kernel_frame f = given;
+    f.reads = reads;
+    f.values = inputs;
+    f.outputs = outputs;
+    values<size> once;
+    accumulators sums;
+    (load<Output>(sums, f), ...);
+    {
+      values<size> none;
+      (step_if<Program, Pass, id<Node>, false>(once, none, f, 0), ...);
+    }
+    for (std::int64_t block = 0; block < f.blocks; ++block) {
+      HEDDLE_LANE_LOOP
+      for (int l = 0; l < lane_width; ++l) {
+        const std::int64_t i = block * lane_width + l;
+        values<size> v;
+        (step_if<Program, Pass, id<Node>, true>(once, v, f, i), ...);
+        (write<output<Output>, Output>(sums, once, v, f, i, l), ...);
+      }
+    }
+    (save<Output>(sums, f), ...);
+  }
+};
+
+template <class Program, int Pass>
+using body_of =
+    pass_body<Program, Pass,
+              std::make_integer_sequence<int, plan_of<Program>.passes[Pass].node_count>,
+              std::make_integer_sequence<int, plan_of<Program>.passes[Pass].output_count>>;
+
+// g++'s inliner gives a caller without a floating-point expression of its own the flags of its
+// callees, and no-trapping-math would be lost: the comparison with `guard` is that expression.
+template <class Program, int Pass, class Configuration>
+HEDDLE_VECTORIZE void run_pass(const kernel_frame& f) {
+  if (f.guard < 0.0f) return;
+  body_of<Program, Pass>::run(f);
+}
+#if HEDDLE_ISA_CHOICE
+template <class Program, int Pass, class Configuration>
+HEDDLE_VECTORIZE HEDDLE_TARGET_AVX2 void run_pass_avx2(const kernel_frame& f) {
+  if (f.guard < 0.0f) return;
+  body_of<Program, Pass>::run(f);
+}
+template <class Program, int Pass, class Configuration>
+HEDDLE_VECTORIZE HEDDLE_TARGET_AVX512 void run_pass_avx512(const kernel_frame& f) {
+  if (f.guard < 0.0f) return;
+  body_of<Program, Pass>::run(f);
+}
+#endif
+
+template <class Program, class Configuration, int... Pass>
+const kernel* kernels_for(isa level, std::integer_sequence<int, Pass...>) {
+#if HEDDLE_ISA_CHOICE
+  static constexpr kernel avx512[] = {&run_pass_avx512<Program, Pass, Configuration>...};
+  static constexpr kernel avx2[] = {&run_pass_avx2<Program, Pass, Configuration>...};
+  if (level == isa::avx512) return avx512;
+  if (level == isa::avx2) return avx2;
+#endif
+  static constexpr kernel baseline[] = {&run_pass<Program, Pass, Configuration>...};
+  return baseline;
+}
+
+}  // namespace detail
+
+/// The kernels of a program's passes, for this processor.
+template <class Program, class Configuration = configuration>
+const kernel* kernels_of() {
+  return detail::kernels_for<Program, Configuration>(
+      best_isa(), std::make_integer_sequence<int, plan_of<Program>.sizes.passes>{});
+}
+
+}  // namespace heddle::inline v0::exec::host

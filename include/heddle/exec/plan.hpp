@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The schedule of a program as constant tables: which operands each pass reads, which nodes it
+// evaluates and what it produces. Host and device bodies are generated from these tables.
+#pragma once
+
+#include <heddle/graph/passes/schedule.hpp>
+#include <heddle/graph/program.hpp>
+
+namespace heddle::inline v0::exec {
+
+/// An operand as one kind of node reads it.
+struct read_info {
+  std::uint16_t slot = 0;
+  graph::axis_map map = graph::empty_map;
+  dtype type = dtype::f32;
+  bool gathered = false;
+};
+
+/// A reduction: where its value is kept.
+struct reduction_info {
+  std::uint16_t node = 0;
+  op code = op::sum;
+  dtype type = dtype::f32;      ///< compute dtype of its accumulator
+  graph::axis_mask kept = 0;    ///< the axes its value varies along
+  graph::axis_mask removed = 0;
+  std::int8_t nest = 0;
+  bool row = false;             ///< a row reduction of its nest
+  bool carried = false;         ///< a row reduction that later nests read
+  constexpr bool stored() const { return !row || carried; }
+};
+
+/// What a pass writes.
+struct output_info {
+  graph::item_kind kind = graph::item_kind::store;
+  std::uint16_t node = 0;
+  std::uint16_t slot = 0;       ///< output slot, or index of the reduction
+  graph::axis_map map = graph::empty_map;
+  dtype type = dtype::f32;      ///< of the elements written
+};
+
+struct pass_info {
+  std::int8_t nest = 0;
+  bool row_pass = false;
+  std::int8_t inner = -1;  ///< the axis the innermost loop runs along; -1: none (one element)
+  std::uint16_t first_node = 0, node_count = 0;      ///< in plan::nodes
+  std::uint16_t first_read = 0, read_count = 0;      ///< in plan::pass_reads
+  std::uint16_t first_value = 0, value_count = 0;    ///< in plan::pass_values
+  std::uint16_t first_output = 0, output_count = 0;  ///< in plan::outputs
+};
+
+struct nest_info {
+  graph::axis_mask domain = 0;
+  graph::axis_mask row = 0;
+  graph::axis_mask barrier = 0;  ///< axis k may not be merged with axis k - 1
+  std::int8_t first_pass = 0;
+  std::int8_t pass_count = 0;
+  bool row_pass = false;  ///< the last pass is the row pass
+  bool scatters = false;
+  bool terminal = false;
+};
+
+/// The tables, in lists (any graph) …
+struct plan {
+  graph::list<read_info> reads;
+  graph::list<reduction_info> reductions;
+  graph::list<nest_info> nests;
+  graph::list<pass_info> passes;
+  graph::list<std::uint16_t> nodes;
+  graph::list<std::uint16_t> pass_reads;   ///< indices of reads
+  graph::list<std::uint16_t> pass_values;  ///< indices of reductions
+  graph::list<output_info> outputs;
+};
+
+/// … and as pointers to constant arrays (a program's).
+struct plan_view {
+  const read_info* reads;
+  const reduction_info* reductions;
+  const nest_info* nests;
+  const pass_info* passes;
+  const std::uint16_t* pass_reads;
+  const std::uint16_t* pass_values;
+  const output_info* outputs;
+  int read_count, reduction_count, nest_count, pass_count;
+};
+
+namespace detail {
+
+constexpr int last_axis(graph::axis_mask mask) {
+  return mask == 0 ? -1 : 31 - std::countl_zero(static_cast<unsigned>(mask));
+}
+
+constexpr std::uint16_t read_index(plan& p, const graph::node& n) {
+  const bool gathered = n.code == op::gather;
+  const std::uint16_t slot = gathered ? n.b : n.a;
+  const auto map = static_cast<graph::axis_map>(n.extra);
+  for (std::size_t i = 0; i < p.reads.size(); ++i) {
+    if (p.reads[i].slot == slot && p.reads[i].map == map && p.reads[i].gathered == gathered) {
+      return static_cast<std::uint16_t>(i);
+    }
+  }
+  p.reads.push_back({slot, map, n.type, gathered});
+  return static_cast<std::uint16_t>(p.reads.size() - 1);
+}
+
+constexpr int reduction_index(const plan& p, std::uint16_t node) {
+  for (std::size_t i = 0; i < p.reductions.size(); ++i) {
+    if (p.reductions[i].node == node) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+constexpr void add_pass(plan& p, const graph::graph& g, const graph::schedule& s, int nest,
+                        int pass) {
+  const graph::nest& home = s.nests[static_cast<std::size_t>(nest)];
+  pass_info info;
+  info.nest = static_cast<std::int8_t>(nest);
+  info.row_pass = pass == home.levels;
+  const auto parallel = static_cast<graph::axis_mask>(home.domain & ~home.row);
+  const int inner = last_axis(home.domain);
+  info.inner = static_cast<std::int8_t>(inner);
+  // a row pass has one element, unless rows lie side by side along the innermost axis
+  if (info.row_pass && inner >= 0 && (parallel >> inner & 1) == 0) info.inner = -1;
+  info.first_node = static_cast<std::uint16_t>(p.nodes.size());
+  info.first_read = static_cast<std::uint16_t>(p.pass_reads.size());
+  info.first_value = static_cast<std::uint16_t>(p.pass_values.size());
+  info.first_output = static_cast<std::uint16_t>(p.outputs.size());
+  graph::list<bool> needed(g.size(), false);
+  mark_pass(g, s, nest, pass, needed);
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    if (!needed[i]) continue;
+    const auto id = static_cast<std::uint16_t>(i);
+    p.nodes.push_back(id);
+    if (g[i].code == op::input || g[i].code == op::gather) {
+      p.pass_reads.push_back(read_index(p, g[i]));
+    } else if (is_reduction(g[i].code)) {
+      p.pass_values.push_back(static_cast<std::uint16_t>(reduction_index(p, id)));
+    }
+  }
+  for (const graph::item& it : s.items) {
+    if (it.nest != nest || it.pass != pass) continue;
+    const graph::node& n = g[it.node];
+    output_info out;
+    out.kind = it.kind;
+    out.node = it.node;
+    out.type = n.type;
+    if (it.kind == graph::item_kind::store || it.kind == graph::item_kind::scatter) {
+      out.slot = it.kind == graph::item_kind::store ? n.b : n.c;
+      out.map = static_cast<graph::axis_map>(n.extra);
+    } else {
+      out.slot = static_cast<std::uint16_t>(reduction_index(p, it.node));
+      out.type = compute_dtype(n.type);
+    }
+    p.outputs.push_back(out);
+  }
+  info.node_count = static_cast<std::uint16_t>(p.nodes.size() - info.first_node);
+  info.read_count = static_cast<std::uint16_t>(p.pass_reads.size() - info.first_read);
+  info.value_count = static_cast<std::uint16_t>(p.pass_values.size() - info.first_value);
+  info.output_count = static_cast<std::uint16_t>(p.outputs.size() - info.first_output);
+  p.passes.push_back(info);
+}
+
+/// Axes that may not merge with the axis before them: some mask tells the two apart, or a node
+/// counts along them.
+constexpr graph::axis_mask barriers(const graph::graph& g, const plan& p, const nest_info& nest) {
+  unsigned barrier = 0;
+  const auto split = [&barrier](unsigned mask) {
+    for (int k = 1; k < graph::max_axes; ++k) {
+      if ((mask >> k & 1u) != (mask >> (k - 1) & 1u)) barrier |= 1u << k;
+    }
+  };
+  split(nest.row);
+  for (const reduction_info& r : p.reductions) split(r.removed);
+  for (const graph::node& n : g.nodes) {
+    if (n.code == op::iota) barrier |= 3u << n.extra;
+    if (is_random(n.code) || n.code == op::gather || n.code == op::scatter_add) barrier |= 0xFFu;
+  }
+  return static_cast<graph::axis_mask>(barrier);
+}
+
+}  // namespace detail
+
+/// The tables of a graph.
+constexpr plan make_plan(const graph::graph& g) {
+  const graph::schedule s = graph::make_schedule(g);
+  plan p;
+  for (const graph::item& it : s.items) {
+    if (it.kind == graph::item_kind::carry) {
+      p.reductions[static_cast<std::size_t>(detail::reduction_index(p, it.node))].carried = true;
+    }
+    if (it.kind != graph::item_kind::row_reduction &&
+        it.kind != graph::item_kind::terminal_reduction) {
+      continue;
+    }
+    const graph::node& n = g[it.node];
+    p.reductions.push_back({it.node, n.code, compute_dtype(n.type), n.varies,
+                            static_cast<graph::axis_mask>(n.extra), it.nest,
+                            it.kind == graph::item_kind::row_reduction, false});
+  }
+  for (std::size_t k = 0; k < s.nests.size(); ++k) {
+    nest_info nest;
+    nest.domain = s.nests[k].domain;
+    nest.row = s.nests[k].row;
+    nest.row_pass = s.nests[k].row_pass;
+    nest.first_pass = static_cast<std::int8_t>(p.passes.size());
+    nest.pass_count = static_cast<std::int8_t>(s.nests[k].levels + (nest.row_pass ? 1 : 0));
+    nest.barrier = detail::barriers(g, p, nest);
+    for (const graph::item& it : s.items) {
+      if (static_cast<std::size_t>(it.nest) != k) continue;
+      if (it.kind == graph::item_kind::scatter) nest.scatters = true;
+      if (it.kind == graph::item_kind::terminal_reduction) nest.terminal = true;
+    }
+    p.nests.push_back(nest);
+    for (int pass = 0; pass < nest.pass_count; ++pass) {
+      detail::add_pass(p, g, s, static_cast<int>(k), pass);
+    }
+  }
+  return p;
+}
+
+namespace detail {
+
+struct plan_sizes {
+  std::size_t reads, reductions, nests, passes, nodes, pass_reads, pass_values, outputs;
+};
+constexpr plan_sizes sizes_of(const plan& p) {
+  return {p.reads.size(),      p.reductions.size(), p.nests.size(),       p.passes.size(),
+          p.nodes.size(),      p.pass_reads.size(), p.pass_values.size(), p.outputs.size()};
+}
+
+template <class T, std::size_t Size>
+struct table {
+  T values[Size == 0 ? 1 : Size] = {};
+  constexpr const T& operator[](std::size_t i) const { return values[i]; }
+};
+template <class T, std::size_t Size>
+constexpr void fill(table<T, Size>& to, const graph::list<T>& from) {
+  for (std::size_t i = 0; i < Size; ++i) to.values[i] = from[i];
+}
+
+template <class Program>
+inline constexpr plan_sizes program_plan_sizes = sizes_of(make_plan(graph::thaw(Program{})));
+
+template <class Program>
+struct frozen_plan {
+  static constexpr plan_sizes sizes = program_plan_sizes<Program>;
+  table<graph::node, static_cast<std::size_t>(Program::node_count)> graph_nodes;
+  table<read_info, sizes.reads> reads;
+  table<reduction_info, sizes.reductions> reductions;
+  table<nest_info, sizes.nests> nests;
+  table<pass_info, sizes.passes> passes;
+  table<std::uint16_t, sizes.nodes> nodes;
+  table<std::uint16_t, sizes.pass_reads> pass_reads;
+  table<std::uint16_t, sizes.pass_values> pass_values;
+  table<output_info, sizes.outputs> outputs;
+};
+
+template <class Program>
+consteval frozen_plan<Program> freeze_plan() {
+  const graph::graph g = graph::thaw(Program{});
+  const plan p = make_plan(g);
+  frozen_plan<Program> f;
+  fill(f.graph_nodes, g.nodes);
+  fill(f.reads, p.reads);
+  fill(f.reductions, p.reductions);
+  fill(f.nests, p.nests);
+  fill(f.passes, p.passes);
+  fill(f.nodes, p.nodes);
+  fill(f.pass_reads, p.pass_reads);
+  fill(f.pass_values, p.pass_values);
+  fill(f.outputs, p.outputs);
+  return f;
+}
+
+}  // namespace detail
+
+/// The tables of a program, made once by the compiler.
+template <class Program>
+inline constexpr detail::frozen_plan<Program> plan_of = detail::freeze_plan<Program>();
+
+template <class Program>
+constexpr plan_view view_of() {
+  const auto& p = plan_of<Program>;
+  return {p.reads.values,
+          p.reductions.values,
+          p.nests.values,
+          p.passes.values,
+          p.pass_reads.values,
+          p.pass_values.values,
+          p.outputs.values,
+          static_cast<int>(p.sizes.reads),
+          static_cast<int>(p.sizes.reductions),
+          static_cast<int>(p.sizes.nests),
+          static_cast<int>(p.sizes.passes)};
+}
+
+}  // namespace heddle::inline v0::exec

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// symbol: what the lambdas of `let` and `fused`, and the derivatives in the op table, compute with.
+// Each operator records one node. Broadcasting, promotion and axis bookkeeping happen here, once.
+#pragma once
+
+#include <type_traits>
+
+#include <heddle/graph/builder.hpp>
+
+namespace heddle::inline v0 {
+
+template <op Code>
+struct op_traits;
+
+/// A value being traced. At rank -1 (inside passes) axes are those of the iteration space; while a
+/// statement is traced, each position of the shape names a class of axes or is a broadcast one.
+struct symbol {
+  static constexpr std::uint8_t no_axis = 255;
+  /// A C++ number or a run-time scalar takes the dtype of what it meets (PyTorch's rule).
+  enum class scalar : std::uint8_t { none, literal, argument };
+
+  graph::builder* owner = nullptr;
+  std::uint16_t id = graph::no_node;  ///< node, or scalar slot for scalar::argument
+  std::int8_t rank = -1;
+  scalar weak = scalar::none;
+  bool integral = false;  ///< of a weak scalar
+  double literal = 0;
+  std::uint8_t axis[graph::max_axes] = {};   ///< per position: axis class, or no_axis (extent 1)
+  std::uint8_t ghost[graph::max_axes] = {};  ///< per broadcast position: the class keepdim removed
+
+  constexpr symbol() = default;
+  template <class Number>
+    requires std::is_arithmetic_v<Number>
+  constexpr symbol(Number value)  // NOLINT: numbers are operands
+      : weak(scalar::literal),
+        integral(std::is_integral_v<Number>),
+        literal(static_cast<double>(value)) {}
+  constexpr symbol(graph::builder& b, std::uint16_t node) : owner(&b), id(node) {}
+
+  constexpr bool valid() const { return owner != nullptr || weak != scalar::none; }
+  constexpr dtype type() const {
+    if (weak != scalar::none) return integral ? dtype::i64 : dtype::f32;
+    return (*owner)[id].type;
+  }
+};
+
+template <int N>
+struct grads {
+  symbol values[N];
+};
+
+namespace graph {
+
+/// The class of position p counted from the right, or no_axis.
+constexpr std::uint8_t aligned(const symbol& s, int from_right, bool ghost) {
+  const int position = s.rank - 1 - from_right;
+  if (position < 0) return symbol::no_axis;
+  return ghost ? s.ghost[position] : s.axis[position];
+}
+
+/// Unifies the axes of two shapes by NumPy's rule; the result's axes go to `into`.
+constexpr void broadcast_axes(builder& b, symbol& into, const symbol& other) {
+  const int rank = into.rank > other.rank ? into.rank : other.rank;
+  std::uint8_t axes[max_axes] = {};
+  std::uint8_t ghosts[max_axes] = {};
+  for (int p = 0; p < rank; ++p) {
+    const std::uint8_t real[2] = {aligned(into, p, false), aligned(other, p, false)};
+    const std::uint8_t past[2] = {aligned(into, p, true), aligned(other, p, true)};
+    std::uint8_t merged = symbol::no_axis;
+    std::uint8_t merged_ghost = symbol::no_axis;
+    for (const std::uint8_t axis : real) {
+      if (axis == symbol::no_axis) continue;
+      if (merged != symbol::no_axis) b.unify(merged, axis);
+      merged = axis;
+    }
+    // keepdim remembers the axis it reduced: x - max(x, keepdim) is one loop nest.
+    for (const std::uint8_t axis : past) {
+      if (axis == symbol::no_axis) continue;
+      if (merged != symbol::no_axis) b.unify(merged, axis);
+      if (merged_ghost != symbol::no_axis) b.unify(merged_ghost, axis);
+      merged_ghost = axis;
+    }
+    axes[rank - 1 - p] = merged;
+    ghosts[rank - 1 - p] = merged == symbol::no_axis ? merged_ghost : symbol::no_axis;
+  }
+  into.rank = static_cast<std::int8_t>(rank);
+  for (int i = 0; i < rank; ++i) {
+    into.axis[i] = axes[i];
+    into.ghost[i] = ghosts[i];
+  }
+}
+
+/// A weak scalar becomes a node of the given dtype; any other symbol is cast to it.
+constexpr symbol materialize(builder& b, const symbol& s, dtype type) {
+  symbol result = s;
+  result.owner = &b;
+  result.weak = symbol::scalar::none;
+  if (s.weak == symbol::scalar::literal) {
+    result.id = b.constant(type, s.literal);
+    result.rank = b.tracing ? 0 : -1;
+  } else if (s.weak == symbol::scalar::argument) {
+    result.id = b.emit(
+        {.code = op::argument, .type = type, .a = s.id, .extra = s.integral ? 1u : 0u});
+    result.rank = 0;
+  } else {
+    result.id = b.cast(type, s.id);
+  }
+  return result;
+}
+
+/// The dtype operands promote to; weak scalars only raise the category (integer → f32).
+constexpr dtype promoted(const symbol* operands, int count) {
+  bool strong = false;
+  bool weak_floating = false;
+  bool weak_any = false;
+  dtype type = dtype::boolean;
+  for (int i = 0; i < count; ++i) {
+    if (operands[i].weak == symbol::scalar::none) {
+      type = strong ? promote(type, operands[i].type()) : operands[i].type();
+      strong = true;
+    } else {
+      weak_any = true;
+      weak_floating = weak_floating || !operands[i].integral;
+    }
+  }
+  if (!strong) return weak_floating ? dtype::f32 : dtype::i64;
+  if (weak_floating && !is_floating(type)) return dtype::f32;
+  if (weak_any && type == dtype::boolean) return dtype::i64;
+  return type;
+}
+
+constexpr op boolean_arithmetic(op code) {
+  switch (code) {
+    case op::add:
+    case op::maximum:
+      return op::logical_or;
+    case op::mul:
+    case op::minimum:
+      return op::logical_and;
+    case op::sub:
+    case op::neg:
+      throw "heddle: bool tensors have no subtraction or negation: use logical_xor or logical_not";
+    default:
+      return code;
+  }
+}
+
+/// Records an element-wise op: promotes, broadcasts, and gives the result its dtype.
+constexpr symbol apply(const op_info& info, const symbol* operands) {
+  builder* owner = nullptr;
+  for (int i = 0; i < info.arity; ++i) {
+    if (operands[i].owner != nullptr) owner = operands[i].owner;
+  }
+  if (owner == nullptr) throw "heddle: an op needs at least one traced operand";
+  builder& b = *owner;
+  const int first = info.rule == result_rule::selection ? 1 : 0;
+  dtype type = promoted(operands + first, info.arity - first);
+  if (info.rule == result_rule::logical) type = dtype::boolean;
+  if (info.rule == result_rule::floating && !is_floating(type)) type = dtype::f32;
+  op code = info.code;
+  if (type == dtype::boolean && info.rule == result_rule::same) code = boolean_arithmetic(code);
+  if (code >= op::user) b.add_user_op(&info);
+
+  std::uint16_t ids[3] = {no_node, no_node, no_node};
+  symbol result;
+  for (int i = 0; i < info.arity; ++i) {
+    const symbol value =
+        materialize(b, operands[i], i < first ? dtype::boolean : type);
+    ids[i] = value.id;
+    if (i == 0) {
+      result = value;
+    } else if (b.tracing) {
+      broadcast_axes(b, result, value);
+    }
+  }
+  const bool truth = info.rule == result_rule::comparison || info.rule == result_rule::logical;
+  result.id = b.emit({.code = code,
+                      .type = truth ? dtype::boolean : type,
+                      .a = ids[0],
+                      .b = ids[1],
+                      .c = ids[2]});
+  return result;
+}
+
+/// The description of a built-in element-wise op: op_table.hpp.
+constexpr const op_info& builtin_info(op code);
+
+constexpr symbol record(op code, const symbol& a) { return apply(builtin_info(code), &a); }
+constexpr symbol record(op code, const symbol& a, const symbol& b) {
+  const symbol operands[] = {a, b};
+  return apply(builtin_info(code), operands);
+}
+constexpr symbol record(op code, const symbol& a, const symbol& b, const symbol& c) {
+  const symbol operands[] = {a, b, c};
+  return apply(builtin_info(code), operands);
+}
+
+/// Reduces the listed positions (negative ones count from the end). Classes go into `extra`.
+constexpr symbol reduce(op code, const symbol& x, const int* positions, int count, bool keepdim) {
+  if (x.owner == nullptr) throw "heddle: a reduction needs a traced operand";
+  builder& b = *x.owner;
+  bool removed[max_axes] = {};
+  for (int i = 0; i < count; ++i) {
+    const int p = positions[i] < 0 ? positions[i] + x.rank : positions[i];
+    if (p < 0 || p >= x.rank) throw "heddle: a reduction names an axis that the operand lacks";
+    removed[p] = true;
+  }
+  std::uint64_t classes = ~std::uint64_t{0};
+  int used = 0;
+  symbol result = x;
+  result.rank = 0;
+  for (int p = 0; p < x.rank; ++p) {
+    if (removed[p] && x.axis[p] != symbol::no_axis) {
+      classes &= ~(std::uint64_t{0xFF} << (8 * used));
+      classes |= static_cast<std::uint64_t>(x.axis[p]) << (8 * used++);
+    }
+    if (removed[p] && !keepdim) continue;
+    result.axis[result.rank] = removed[p] ? symbol::no_axis : x.axis[p];
+    result.ghost[result.rank] = removed[p] && x.axis[p] != symbol::no_axis ? x.axis[p] : x.ghost[p];
+    ++result.rank;
+  }
+  dtype type = x.type();
+  if (code == op::sum && !is_floating(type)) type = dtype::i64;
+  if (code == op::count) {
+    // the number of elements reduced; its dtype is that of a mean
+    result.id = b.emit({.code = op::count,
+                        .type = is_floating(type) ? type : dtype::f32,
+                        .extra = classes});
+    result.rank = 0;
+    return result;
+  }
+  const std::uint16_t operand = b.cast(type, x.id);
+  result.id = b.emit({.code = code, .type = type, .a = operand, .extra = classes});
+  return result;
+}
+
+}  // namespace graph
+}  // namespace heddle::inline v0
