@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The caching allocator of the host devices, and its figures.
 //
-// A block has a size class: multiples of 64 bytes to 512, then four to each doubling. Free blocks of
-// up to 64 KiB wait in lists of the thread that freed them, without a lock; those beyond a limit, and
-// larger blocks, wait in the lists of their device's arena. Blocks above 2 GiB are never kept.
+// A block has a size class: multiples of 64 bytes to 512, then four to each doubling. Free blocks
+// of up to 64 KiB wait in lists of the thread that freed them, without a lock; those beyond a
+// limit, and larger blocks, wait in the lists of their device's arena. Blocks above 2 GiB are never
+// kept.
 #pragma once
-
-#include <sys/mman.h>
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <sys/mman.h>
 
 #include <heddle/core/device.hpp>
 #include <heddle/core/error.hpp>
@@ -122,9 +122,9 @@ struct device_cache {
 
 struct arena {
   mutex guard;
-  block_list lists[block_classes];      // guarded
-  std::int64_t cached = 0;              // guarded: bytes in `lists`
-  device_cache* caches = nullptr;       // guarded
+  block_list lists[block_classes];  // guarded
+  std::int64_t cached = 0;          // guarded: bytes in `lists`
+  device_cache* caches = nullptr;   // guarded
   std::atomic<std::int64_t> live{0};
   std::atomic<std::int64_t> peak{0};
 
@@ -250,7 +250,8 @@ HEDDLE_NOINLINE inline void* allocate_slowly(std::size_t bytes, int index, devic
   const bool kept = block_class < block_classes;
   const std::size_t rounded =
       kept ? bytes_of_class(block_class)
-           : (bytes > SIZE_MAX - huge_page ? bytes : (bytes + huge_page - 1) / huge_page * huge_page);
+           : (bytes > SIZE_MAX - huge_page ? bytes
+                                           : (bytes + huge_page - 1) / huge_page * huge_page);
   if (kept) {
     lock hold(home.guard);
     block_list& list = home.lists[block_class];
@@ -361,9 +362,9 @@ struct pooled {
   static void operator delete(void*, void*) noexcept {}
 };
 
-/// The bytes a host device holds. Allocations of other threads may count up to 64 KiB a thread late;
-/// the calling thread's own figures are exact. Drops what other threads returned to this one first.
-/// `meta()` holds nothing. Throws device_error for other devices.
+/// The bytes a host device holds. Allocations of other threads may count up to 64 KiB a thread
+/// late; the calling thread's own figures are exact. Drops what other threads returned to this one
+/// first. `meta()` holds nothing. Throws device_error for other devices.
 inline memory_statistics memory_stats(device which) {
   if (which.is_meta()) return {};
   const int index = detail::host_index(which, "memory_stats");
@@ -392,7 +393,8 @@ inline void reset_peak_memory(device which) {
   detail::arena_of(which.index).peak.store(live, std::memory_order_relaxed);
 }
 
-/// Gives waiting blocks back to the system: all of the arenas', and of small ones the calling thread's.
+/// Gives waiting blocks back to the system: all of the arenas', and of small ones the calling
+/// thread's.
 inline void empty_cache() {
   collect_references();
   for (int index = -1; index < max_host_devices; ++index) detail::release_cached(index);

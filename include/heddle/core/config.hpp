@@ -28,7 +28,8 @@
 #define HEDDLE_ADDRESS_SANITIZER 1
 #endif
 
-// OpenMP's run-time library reports false races under ThreadSanitizer: heddle's own pool serves there.
+// OpenMP's run-time library reports false races under ThreadSanitizer: heddle's own pool serves
+// there.
 #if defined(_OPENMP) && !defined(HEDDLE_THREAD_SANITIZER)
 #define HEDDLE_OPENMP 1
 #endif

@@ -51,14 +51,15 @@ HEDDLE_HD constexpr float float_from_float16(std::uint16_t half) noexcept {
   return bits_as<float>(bits | sign);
 }
 
-// Round to nearest even. Subnormal results are rounded by the addition of 0.5, whose unit in the last
-// place is the smallest half; a NaN stays a (quiet) NaN of the same sign.
+// Round to nearest even. Subnormal results are rounded by the addition of 0.5, whose unit in the
+// last place is the smallest half; a NaN stays a (quiet) NaN of the same sign.
 HEDDLE_HD constexpr std::uint16_t float16_from_float(float value) noexcept {
   const std::uint32_t bits = bits_as<std::uint32_t>(value);
   const std::uint32_t sign = (bits >> 16) & 0x8000u;
   const std::uint32_t magnitude = bits & 0x7fffffffu;
   const std::uint32_t tiny = magnitude < (113u << 23) ? magnitude : 0u;
-  const std::uint32_t subnormal = bits_as<std::uint32_t>(bits_as<float>(tiny) + 0.5f) - (126u << 23);
+  const std::uint32_t subnormal =
+      bits_as<std::uint32_t>(bits_as<float>(tiny) + 0.5f) - (126u << 23);
   const std::uint32_t normal = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
   const std::uint32_t quiet = 0x7e00u | ((magnitude >> 13) & 0x3ffu);
   std::uint32_t half = magnitude < (113u << 23) ? subnormal : normal;
@@ -91,8 +92,9 @@ HEDDLE_HD constexpr float float_rounded_to_odd(double value) noexcept {
 
 }  // namespace detail
 
-/// Brain floating point: 8 bits of exponent, 7 of fraction. A storage type: arithmetic and comparisons
-/// happen in float, to which it converts implicitly; narrowing is explicit and rounds to nearest even.
+/// Brain floating point: 8 bits of exponent, 7 of fraction. A storage type: arithmetic and
+/// comparisons happen in float, to which it converts implicitly; narrowing is explicit and rounds
+/// to nearest even.
 struct bfloat16 {
   std::uint16_t bits;
 
@@ -102,8 +104,7 @@ struct bfloat16 {
   HEDDLE_HD constexpr explicit bfloat16(double value) noexcept
       : bits(detail::bfloat16_from_float(detail::float_rounded_to_odd(value))) {}
   template <class Integer>
-    requires std::is_integral_v<Integer>
-  HEDDLE_HD constexpr explicit bfloat16(Integer value) noexcept
+  requires std::is_integral_v<Integer> HEDDLE_HD constexpr explicit bfloat16(Integer value) noexcept
       : bfloat16(static_cast<double>(value)) {}
   HEDDLE_HD constexpr operator float() const noexcept { return detail::float_from_bfloat16(bits); }
 
@@ -123,8 +124,7 @@ struct float16 {
   HEDDLE_HD constexpr explicit float16(double value) noexcept
       : bits(detail::float16_from_float(detail::float_rounded_to_odd(value))) {}
   template <class Integer>
-    requires std::is_integral_v<Integer>
-  HEDDLE_HD constexpr explicit float16(Integer value) noexcept
+  requires std::is_integral_v<Integer> HEDDLE_HD constexpr explicit float16(Integer value) noexcept
       : float16(static_cast<double>(value)) {}
   HEDDLE_HD constexpr operator float() const noexcept { return detail::float_from_float16(bits); }
 
@@ -144,14 +144,14 @@ struct dtype_from;
 template <dtype D>
 struct type_from;
 
-#define HEDDLE_ELEMENT(type, value)                  \
-  template <>                                        \
-  struct dtype_from<type> {                          \
-    static constexpr dtype result = dtype::value;    \
-  };                                                 \
-  template <>                                        \
-  struct type_from<dtype::value> {                   \
-    using result = type;                             \
+#define HEDDLE_ELEMENT(type, value)               \
+  template <>                                     \
+  struct dtype_from<type> {                       \
+    static constexpr dtype result = dtype::value; \
+  };                                              \
+  template <>                                     \
+  struct type_from<dtype::value> {                \
+    using result = type;                          \
   };
 HEDDLE_ELEMENT(double, f64)
 HEDDLE_ELEMENT(float, f32)
@@ -168,7 +168,9 @@ HEDDLE_ELEMENT(bool, boolean)
 /// The C++ types a tensor may hold: double, float, bfloat16, float16, std::int64_t, std::int32_t,
 /// std::uint8_t, bool.
 template <class T>
-concept element = requires { detail::dtype_from<T>::result; };
+concept element = requires {
+  detail::dtype_from<T>::result;
+};
 
 /// The dtype of an element type.
 template <class T>
@@ -228,9 +230,7 @@ inline std::string to_string(dtype d) { return std::string(name_of(d)); }
 /// f64, f32, bf16 or f16.
 HEDDLE_HD constexpr bool is_floating(dtype d) noexcept { return d <= dtype::f16; }
 /// i64, i32 or u8; bool is neither integral nor floating.
-HEDDLE_HD constexpr bool is_integral(dtype d) noexcept {
-  return d >= dtype::i64 && d <= dtype::u8;
-}
+HEDDLE_HD constexpr bool is_integral(dtype d) noexcept { return d >= dtype::i64 && d <= dtype::u8; }
 
 /// The dtype of an operation on two tensors, as PyTorch's `promote_types`: bool < u8 < i32 < i64 <
 /// bf16, f16 < f32 < f64, and bf16 with f16 gives f32.

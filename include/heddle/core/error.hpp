@@ -83,8 +83,8 @@ std::string text_of(const T& part) {
 
 }  // namespace detail
 
-/// Throws an `Error` whose message is `parts` joined: text, numbers, and anything with a `to_string`
-/// (extents, devices, dtypes).
+/// Throws an `Error` whose message is `parts` joined: text, numbers, and anything with a
+/// `to_string` (extents, devices, dtypes).
 template <class Error, class... Parts>
 [[noreturn]] HEDDLE_COLD void raise(const Parts&... parts) {
   std::string message;

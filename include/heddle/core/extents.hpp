@@ -104,8 +104,8 @@ HEDDLE_HD constexpr index_array<Rank> contiguous_strides(
   return result;
 }
 
-/// Whether elements of these extents and strides lie row-major without gaps; axes of extent 1 may have
-/// any stride, and an empty tensor is contiguous.
+/// Whether elements of these extents and strides lie row-major without gaps; axes of extent 1 may
+/// have any stride, and an empty tensor is contiguous.
 template <int Rank>
 HEDDLE_HD constexpr bool is_contiguous(const index_array<Rank>& extents,
                                        const index_array<Rank>& strides) noexcept {
@@ -146,8 +146,8 @@ std::string to_string(const index_array<Rank>& indices) {
   return to_string(indices.begin(), Rank);
 }
 
-/// The number of elements; throws shape_error where an extent is negative or the count does not fit 64
-/// bits.
+/// The number of elements; throws shape_error where an extent is negative or the count does not fit
+/// 64 bits.
 template <int Rank>
 constexpr std::int64_t checked_element_count(const index_array<Rank>& extents) {
   std::int64_t count = 1;
@@ -162,8 +162,9 @@ constexpr std::int64_t checked_element_count(const index_array<Rank>& extents) {
   if (empty) return 0;
   for (int axis = 0; axis < Rank; ++axis) {
     if (__builtin_mul_overflow(count, extents[axis], &count)) {
-      raise<shape_error>("heddle::checked_element_count: the number of elements does not fit 64 bits: ",
-                         extents, "; use smaller extents");
+      raise<shape_error>(
+          "heddle::checked_element_count: the number of elements does not fit 64 bits: ", extents,
+          "; use smaller extents");
     }
   }
   return count;

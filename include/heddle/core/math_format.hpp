@@ -3,16 +3,19 @@
 #pragma once
 
 #include <cstdint>
+
 #include <heddle/core/config.hpp>
 
 namespace heddle::inline v0::math::detail {
 
-// Branch-free throughout: `c ? a : b` on values already computed, no calls, no conversions between integers and
-// floating point (float <-> int64 has no instruction below AVX-512), so that a loop over any of these vectorises.
+// Branch-free throughout: `c ? a : b` on values already computed, no calls, no conversions between
+// integers and floating point (float <-> int64 has no instruction below AVX-512), so that a loop
+// over any of these vectorises.
 template <class T>
 struct format;
 
-// ln 2 is split so that k * ln2_high is exact for every exponent k; magic + n holds the integer n in its low bits.
+// ln 2 is split so that k * ln2_high is exact for every exponent k; magic + n holds the integer n
+// in its low bits.
 template <>
 struct format<float> {
   using bits = std::uint32_t;
@@ -91,3 +94,14 @@ HEDDLE_HD HEDDLE_INLINE T horner(T x, T c, C... rest) {
 }
 
 }  // namespace heddle::inline v0::math::detail
+
+// A public function of one argument: CUDA's own on the device, `name_host` elsewhere.
+#if defined(__CUDA_ARCH__)
+#define HEDDLE_MATH_1(name, device_float, device_double)                  \
+  HEDDLE_HD HEDDLE_INLINE float name(float x) { return device_float(x); } \
+  HEDDLE_HD HEDDLE_INLINE double name(double x) { return device_double(x); }
+#else
+#define HEDDLE_MATH_1(name, device_float, device_double)                         \
+  HEDDLE_HD HEDDLE_INLINE float name(float x) { return detail::name##_host(x); } \
+  HEDDLE_HD HEDDLE_INLINE double name(double x) { return detail::name##_host(x); }
+#endif

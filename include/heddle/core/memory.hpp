@@ -14,8 +14,8 @@
 
 namespace heddle::inline v0 {
 
-/// A counted block of memory on one device. Use through `handle<storage>`; copies of tensors and views
-/// share one.
+/// A counted block of memory on one device. Use through `handle<storage>`; copies of tensors and
+/// views share one.
 class storage : public counted {
  public:
   /// `bytes` uninitialised bytes, aligned to 64; on `meta()` none at all, and `data()` is null.
@@ -62,8 +62,8 @@ namespace detail {
 
 class wrapped_storage final : public storage, public pooled {
  public:
-  wrapped_storage(std::byte* data, std::size_t bytes, heddle::device where,
-                  void (*deleter)(void*), void* context) noexcept
+  wrapped_storage(std::byte* data, std::size_t bytes, heddle::device where, void (*deleter)(void*),
+                  void* context) noexcept
       : storage(data, bytes, where), deleter_(deleter), context_(context) {}
   ~wrapped_storage() override = default;
 
@@ -82,8 +82,8 @@ class wrapped_storage final : public storage, public pooled {
 inline handle<storage> storage::allocate(std::size_t bytes, heddle::device where) {
   static_assert(sizeof(storage) <= header_bytes, "a storage fills one cache line");
   if (where.is_meta()) {
-    return handle<storage>::adopt(
-        ::new (detail::allocate_block(header_bytes, -1)) storage(nullptr, bytes, where));
+    return handle<storage>::adopt(::new (detail::allocate_block(header_bytes, -1))
+                                      storage(nullptr, bytes, where));
   }
   if (!where.is_host()) {
     raise<device_error>("heddle::allocate: this program is built without the device's backend: ",
@@ -111,8 +111,8 @@ inline handle<storage> storage::allocate(std::size_t bytes, heddle::device where
 
 inline handle<storage> storage::wrap(void* data, std::size_t bytes, heddle::device where,
                                      void (*deleter)(void*), void* context) {
-  return handle<storage>::adopt(new detail::wrapped_storage(static_cast<std::byte*>(data), bytes,
-                                                            where, deleter, context));
+  return handle<storage>::adopt(
+      new detail::wrapped_storage(static_cast<std::byte*>(data), bytes, where, deleter, context));
 }
 
 inline void storage::dispose() noexcept {

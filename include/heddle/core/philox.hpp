@@ -3,7 +3,6 @@
 // hands out (seed, offset) pairs.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
 #include <heddle/core/config.hpp>
@@ -19,8 +18,8 @@ struct philox_words {
   friend constexpr bool operator==(const philox_words&, const philox_words&) noexcept = default;
 };
 
-/// Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC'11).
-/// `low` holds words 0 and 1 of the counter, `high` words 2 and 3.
+/// Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3",
+/// SC'11). `low` holds words 0 and 1 of the counter, `high` words 2 and 3.
 HEDDLE_HD constexpr philox_words philox(std::uint64_t key, std::uint64_t low,
                                         std::uint64_t high = 0) noexcept {
   std::uint32_t c0 = static_cast<std::uint32_t>(low);
@@ -58,20 +57,29 @@ HEDDLE_HD constexpr double uniform_double(std::uint32_t high, std::uint32_t low)
 
 namespace detail {
 
-// The C library's functions; the loop nest passes its own.
+// The C library's functions; the loop nest passes its own. Built-ins spare every unit <cmath>.
 struct library_math {
+#if defined(__CUDA_ARCH__)
   HEDDLE_HD static float log(float x) { return ::logf(x); }
   HEDDLE_HD static double log(double x) { return ::log(x); }
   HEDDLE_HD static float sqrt(float x) { return ::sqrtf(x); }
   HEDDLE_HD static double sqrt(double x) { return ::sqrt(x); }
   HEDDLE_HD static float cos(float x) { return ::cosf(x); }
   HEDDLE_HD static double cos(double x) { return ::cos(x); }
+#else
+  HEDDLE_HD static float log(float x) { return __builtin_logf(x); }
+  HEDDLE_HD static double log(double x) { return __builtin_log(x); }
+  HEDDLE_HD static float sqrt(float x) { return __builtin_sqrtf(x); }
+  HEDDLE_HD static double sqrt(double x) { return __builtin_sqrt(x); }
+  HEDDLE_HD static float cos(float x) { return __builtin_cosf(x); }
+  HEDDLE_HD static double cos(double x) { return __builtin_cos(x); }
+#endif
 };
 
 }  // namespace detail
 
-/// A standard normal value of two words (Box and Muller 1958): sqrt(-2 log u) cos(2 pi v), u in (0, 1].
-/// `Math` has static `log`, `sqrt` and `cos`.
+/// A standard normal value of two words (Box and Muller 1958): sqrt(-2 log u) cos(2 pi v), u in (0,
+/// 1]. `Math` has static `log`, `sqrt` and `cos`.
 template <class Math = detail::library_math>
 HEDDLE_HD float normal_float(std::uint32_t first, std::uint32_t second) {
   const float u = 1.0f - uniform_float(first);
@@ -87,8 +95,8 @@ HEDDLE_HD double normal_double(philox_words words) {
   return Math::sqrt(-2.0 * Math::log(u)) * Math::cos(6.283185307179586 * v);
 }
 
-/// Where one use of random numbers starts: element i of it draws `philox(seed, offset, i)` (the offset
-/// numbers the use, so uses never overlap however many elements they have).
+/// Where one use of random numbers starts: element i of it draws `philox(seed, offset, i)` (the
+/// offset numbers the use, so uses never overlap however many elements they have).
 struct random_state {
   std::uint64_t seed = 0;
   std::uint64_t offset = 0;

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Counted references without atomic read-modify-writes on the thread that made the object.
 //
-// The scheme is biased reference counting (Choi, Shull, Torrellas, "Biased Reference Counting", PACT
-// 2018). Each object has an owner, and two counts whose sum is the number of handles:
+// The scheme is biased reference counting (Choi, Shull, Torrellas, "Biased Reference Counting",
+// PACT 2018). Each object has an owner, and two counts whose sum is the number of handles:
 //   biased   changed by the owner alone, with plain loads and stores;
 //   shared   changed by everybody else, atomically; it may fall below zero.
-// When the owner's count reaches zero it gives the object up ("merged"): from then on the shared count
-// alone decides. When another thread is about to take the shared count below zero it leaves its handle
-// in the owner's mailbox instead, and the owner merges the two counts when it next looks.
+// When the owner's count reaches zero it gives the object up ("merged"): from then on the shared
+// count alone decides. When another thread is about to take the shared count below zero it leaves
+// its handle in the owner's mailbox instead, and the owner merges the two counts when it next
+// looks.
 //
-// The owner is not a thread but a `mailbox` that a thread holds while it lives. A mailbox that nobody
-// holds is emptied by whoever would leave something in it, and is handed to a thread started later.
+// The owner is not a thread but a `mailbox` that a thread holds while it lives. A mailbox that
+// nobody holds is emptied by whoever would leave something in it, and is handed to a thread started
+// later.
 #pragma once
 
 #include <atomic>
@@ -72,8 +74,8 @@ class counted {
     }
   }
 
-  /// Drops a reference; with the last one the object is disposed of, at once or, where its owner holds
-  /// references that other threads dropped, when the owner next makes an object, or calls
+  /// Drops a reference; with the last one the object is disposed of, at once or, where its owner
+  /// holds references that other threads dropped, when the owner next makes an object, or calls
   /// `collect_references`.
   void release() noexcept {
     if (is_mine()) {
@@ -85,14 +87,15 @@ class counted {
     }
   }
 
-  /// Gives the object up to all threads alike: it is disposed of by whoever drops the last reference,
-  /// at once. Only the owner's call has an effect; use it before handing an object to another thread.
+  /// Gives the object up to all threads alike: it is disposed of by whoever drops the last
+  /// reference, at once. Only the owner's call has an effect; use it before handing an object to
+  /// another thread.
   void share() noexcept {
     if (is_mine()) merge(0);
   }
 
-  /// Whether the caller's reference is certainly the only one. On threads other than the owner's, and
-  /// while a reference waits for the owner to collect it, the answer may be a cautious no.
+  /// Whether the caller's reference is certainly the only one. On threads other than the owner's,
+  /// and while a reference waits for the owner to collect it, the answer may be a cautious no.
   [[nodiscard]] bool is_unique() const noexcept {
     const std::int32_t shared = shared_.load(std::memory_order_acquire);
     if (is_mine()) return biased_.load(std::memory_order_relaxed) + (shared >> flag_bits) == 1;
@@ -128,8 +131,8 @@ class counted {
   static constexpr std::int32_t merged = 1;
   static constexpr std::int32_t queued = 2;
 
-  // True only on the owner's thread: no other thread's mailbox can be the one stored. A merged object
-  // has none, and a thread without one is nobody's owner.
+  // True only on the owner's thread: no other thread's mailbox can be the one stored. A merged
+  // object has none, and a thread without one is nobody's owner.
   bool is_mine() const noexcept {
     const detail::mailbox* mine = detail::this_thread.held;
     return mine != nullptr && owner_.load(std::memory_order_relaxed) == mine;
@@ -144,8 +147,8 @@ class counted {
     if (merge(0)) dispose();
   }
 
-  // Called by the owner, or for an owner that nobody holds, under its guard. Adds the biased count and
-  // `change` to the shared one; returns whether the object is dead.
+  // Called by the owner, or for an owner that nobody holds, under its guard. Adds the biased count
+  // and `change` to the shared one; returns whether the object is dead.
   bool merge(std::int32_t change) noexcept {
     const std::int32_t count = biased_.load(std::memory_order_relaxed) + change;
     biased_.store(0, std::memory_order_relaxed);
@@ -268,8 +271,8 @@ HEDDLE_NOINLINE inline void enter_mailbox() {
     box = list.head;
     if (box != nullptr) list.head = box->next;
   }
-  // Mailboxes are never freed: objects may name theirs for as long as the process lives. There are no
-  // more of them than there were threads at one time.
+  // Mailboxes are never freed: objects may name theirs for as long as the process lives. There are
+  // no more of them than there were threads at one time.
   if (box == nullptr) box = new mailbox;
   lock hold(box->guard);
   box->held = true;
@@ -278,8 +281,8 @@ HEDDLE_NOINLINE inline void enter_mailbox() {
 
 }  // namespace detail
 
-/// A counted reference to a T, which derives from `counted`. Copies share. A handle may be used by one
-/// thread at a time; different handles to one object by any threads at once.
+/// A counted reference to a T, which derives from `counted`. Copies share. A handle may be used by
+/// one thread at a time; different handles to one object by any threads at once.
 template <class T>
 class handle {
  public:
@@ -290,8 +293,8 @@ class handle {
   }
   handle(handle&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
   template <class Derived>
-    requires std::is_convertible_v<Derived*, T*>
-  handle(handle<Derived> other) noexcept : object_(other.detach()) {}
+  requires std::is_convertible_v<Derived*, T*> handle(handle<Derived> other)
+  noexcept : object_(other.detach()) {}
   handle& operator=(const handle& other) noexcept {
     handle copy(other);
     swap(copy);

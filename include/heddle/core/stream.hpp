@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Streams, the in-order queues of devices, and the events that order them among each other.
 //
-// The stream of `cpu()` runs a task in the caller before `enqueue` returns. A stream of `cpu(i)` has a
-// thread of its own, started with the first task.
+// The stream of `cpu()` runs a task in the caller before `enqueue` returns. A stream of `cpu(i)`
+// has a thread of its own, started with the first task.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +27,8 @@ class task {
  public:
   task() noexcept = default;
   template <class Function>
-    requires(!std::is_same_v<std::remove_cvref_t<Function>, task>)
-  explicit task(Function&& function) {
+  requires(!std::is_same_v<std::remove_cvref_t<Function>, task>) explicit task(
+      Function&& function) {
     using body = std::decay_t<Function>;
     if constexpr (sizeof(body) <= sizeof place_ && alignof(body) <= alignof(std::max_align_t) &&
                   std::is_nothrow_move_constructible_v<body>) {
@@ -80,8 +80,8 @@ class task {
   void (*operate_)(action, task& self, task* other) = nullptr;
 };
 
-// The first exception of a stream. It is handed to one caller only: an exception object that two threads
-// hold would be destroyed by either.
+// The first exception of a stream. It is handed to one caller only: an exception object that two
+// threads hold would be destroyed by either.
 struct failure : counted, pooled {
   mutex guard;
   std::exception_ptr error;  // guarded; null once reported
@@ -97,7 +97,8 @@ struct failure : counted, pooled {
     }
     if (taken) std::rethrow_exception(std::move(taken));
     raise<state_error>(
-        "heddle::synchronize: work was dropped after a failure that was already reported elsewhere; "
+        "heddle::synchronize: work was dropped after a failure that was already reported "
+        "elsewhere; "
         "run it again");
   }
 };
@@ -147,10 +148,10 @@ class queue;
 // Every queue that has a thread, and threads that wait to be joined.
 struct queue_registry {
   mutex guard;
-  queue* queues = nullptr;                     // guarded
-  queue* ended = nullptr;                      // guarded: their threads have nothing left to do
-  bool closed = false;                         // guarded
-  queue* defaults[max_host_devices] = {};      // guarded; the registry keeps a reference
+  queue* queues = nullptr;                 // guarded
+  queue* ended = nullptr;                  // guarded: their threads have nothing left to do
+  bool closed = false;                     // guarded
+  queue* defaults[max_host_devices] = {};  // guarded; the registry keeps a reference
 };
 inline queue_registry& all_queues() noexcept {
   static constinit queue_registry registry;
@@ -169,8 +170,15 @@ class queue final : public counted {
   void push(queue_entry* entry) {
     {
       lock hold(guard_);
+      if (!started_ && !closed_) {
+        try {
+          start();
+        } catch (...) {
+          delete entry;
+          throw;
+        }
+      }
       if (!closed_) {
-        if (!started_) start();
         *tail_ = entry;
         tail_ = &entry->next;
         ++pushed_;
@@ -232,11 +240,17 @@ class queue final : public counted {
       // From here on a thread that ends leaves its queue to this function.
     }
     for (queue* each = first; each != nullptr; each = each->next_) each->close();
-    for (queue* each = first; each != nullptr; each = each->next_) {
+    while (first != nullptr) {
+      queue* each = std::exchange(first, first->next_);
       pthread_join(each->thread_, nullptr);
+      lock hold(each->guard_);
+      each->joined_ = true;
+      // Streams that are dropped after this dispose of their queue themselves.
+      const bool abandoned = each->abandoned_;
+      hold.unlock();
+      if (abandoned) delete each;
     }
     join_ended();
-    // The queues themselves stay: streams may be dropped after this.
   }
 
   static void join_ended() noexcept {
@@ -258,8 +272,8 @@ class queue final : public counted {
   void dispose() noexcept override {
     {
       lock hold(guard_);
-      if (started_) {
-        ending_ = true;
+      if (started_ && !joined_) {
+        ending_ = abandoned_ = true;
         work_.notify_one();
         return;
       }
@@ -267,6 +281,7 @@ class queue final : public counted {
     delete this;
   }
 
+  // Marks the queue closed instead where the program is ending.
   void start() {
     struct closer {
       ~closer() { close_all(); }
@@ -275,6 +290,10 @@ class queue final : public counted {
     join_ended();
     queue_registry& registry = all_queues();
     lock hold(registry.guard);
+    if (registry.closed) {
+      closed_ = true;
+      return;
+    }
     thread_ = start_thread(
         [](void* self) -> void* {
           static_cast<queue*>(self)->work();
@@ -346,14 +365,16 @@ class queue final : public counted {
   mutex guard_;
   condition work_;
   condition progress_;
-  queue_entry* head_ = nullptr;     // guarded, as are all below
+  queue_entry* head_ = nullptr;  // guarded, as are all below
   queue_entry** tail_ = &head_;
   std::uint64_t pushed_ = 0;
   std::uint64_t done_ = 0;
   int waiting_ = 0;
   bool started_ = false;
   bool ending_ = false;  // the thread ends when there is nothing left
-  bool closed_ = false;  // there is no thread any more
+  bool closed_ = false;  // the program ends: nothing is queued any more
+  bool joined_ = false;
+  bool abandoned_ = false;  // no stream names this queue any more
   handle<failure> failed_;
   heddle::device where_;
   pthread_t thread_{};
@@ -390,8 +411,8 @@ class stream {
   /// The stream of `cpu()`: tasks run in the caller.
   stream() noexcept = default;
 
-  /// A new stream; of `cpu()` and `meta()` there is one each, which runs in the caller. A stream whose
-  /// last copy is gone finishes what was enqueued. Throws device_error for an absent backend.
+  /// A new stream; of `cpu()` and `meta()` there is one each, which runs in the caller. A stream
+  /// whose last copy is gone finishes what was enqueued. Throws device_error for an absent backend.
   explicit stream(heddle::device where) : device_(where) {
     detail::check_queueable(where, "stream");
     if (where.is_host() && !where.is_inline()) queue_ = make_handle<detail::queue>(where);
@@ -403,7 +424,8 @@ class stream {
   [[nodiscard]] bool is_inline() const noexcept { return !queue_; }
 
   /// Appends a task: a callable without arguments, moved in. Inline streams run it now and let its
-  /// exceptions through; others keep the first exception for `synchronize` and drop the tasks behind it.
+  /// exceptions through; others keep the first exception for `synchronize` and drop the tasks
+  /// behind it.
   template <class Function>
   void enqueue(Function&& function) const {
     if (is_inline()) {
@@ -485,8 +507,8 @@ inline void synchronize(device where) {
   if (!(usual == current)) usual.synchronize();
 }
 
-/// A point in a stream. A copy stands for the same point; recording again makes a new one, and earlier
-/// waits keep to theirs. An event that was never recorded has passed.
+/// A point in a stream. A copy stands for the same point; recording again makes a new one, and
+/// earlier waits keep to theirs. An event that was never recorded has passed.
 class event {
  public:
   event() noexcept = default;
@@ -501,8 +523,8 @@ class event {
     where.queue_->push(new detail::queue_entry{{}, state_, {}});
   }
 
-  /// Work enqueued on `waiter` from now on begins after the point. Inline streams wait here. A failure
-  /// before the point fails the waiter too.
+  /// Work enqueued on `waiter` from now on begins after the point. Inline streams wait here. A
+  /// failure before the point fails the waiter too.
   void wait(const stream& waiter) const {
     if (!state_) return;
     if (waiter.is_inline()) {

@@ -2,12 +2,12 @@
 // `parallel_for`: a range split over the threads of the device that the caller works for.
 #pragma once
 
-#include <sched.h>
-
 #include <atomic>
 #include <cstdint>
 #include <exception>
 #include <utility>
+
+#include <sched.h>
 
 #include <heddle/core/config.hpp>
 #include <heddle/core/device.hpp>
@@ -43,9 +43,22 @@ inline int processors() noexcept {
 // True within the body of a parallel_for: further ones run in their caller.
 inline constinit thread_local bool this_thread_in_parallel = false;
 
-struct parallel_scope {
-  bool before = std::exchange(this_thread_in_parallel, true);
-  ~parallel_scope() { this_thread_in_parallel = before; }
+// The body of a parallel_for, in whichever thread, works for the device of the caller.
+class parallel_scope {
+ public:
+  explicit parallel_scope(int device) noexcept
+      : nested_(std::exchange(this_thread_in_parallel, true)),
+        device_(std::exchange(this_thread_device, device)) {}
+  ~parallel_scope() {
+    this_thread_in_parallel = nested_;
+    this_thread_device = device_;
+  }
+  parallel_scope(const parallel_scope&) = delete;
+  parallel_scope& operator=(const parallel_scope&) = delete;
+
+ private:
+  bool nested_;
+  int device_;
 };
 
 }  // namespace detail
@@ -61,16 +74,17 @@ struct parallel_scope {
   return chosen > 0 ? chosen : which.is_inline() ? detail::processors() : 1;
 }
 
-/// Sets how many threads a host device uses, the caller's included. Results do not depend on it, except
-/// where a function says so. Throws value_error unless 1 <= count <= max_threads, and device_error.
+/// Sets how many threads a host device uses, the caller's included. Results do not depend on it,
+/// except where a function says so. Throws value_error unless 1 <= count <= max_threads, and
+/// device_error.
 inline void set_num_threads(int count, device which = cpu()) {
   if (!which.is_host()) {
     raise<device_error>("heddle::set_num_threads: the device has no host threads: ", which,
                         "; host devices are cpu() and cpu(i)");
   }
   if (count < 1 || count > max_threads) {
-    raise<value_error>("heddle::set_num_threads: the count is out of range: ", count, "; it is 1 to ",
-                       max_threads);
+    raise<value_error>("heddle::set_num_threads: the count is out of range: ", count,
+                       "; it is 1 to ", max_threads);
   }
   detail::chosen_threads().of[which.index + 1].store(count, std::memory_order_relaxed);
 }
@@ -110,27 +124,45 @@ class part_failures {
   std::exception_ptr first_;
 };
 
+// Looks for a while before a thread goes to sleep: waking it costs some 50 microseconds.
+template <class Ready>
+void spin_until(Ready ready) noexcept {
+  for (int i = 0; i < 1000 && !ready(); ++i) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+}
+
 // Threads of one device that wait for jobs. One job at a time; a second caller does its own work.
 class thread_pool {
  public:
-  /// Runs every part, part 0 in the caller; returns false, having done nothing, where the pool is busy.
+  /// Runs every part, part 0 in the caller; returns false, having done nothing, where the pool is
+  /// busy.
   bool run(parallel_job job) {
     if (!in_use_.try_lock()) return false;
     {
       lock hold(guard_);
-      while (workers_ < job.parts - 1) start();
+      try {
+        while (workers_ < job.parts - 1) start();
+      } catch (...) {
+        in_use_.unlock();
+        throw;
+      }
       job_ = job;
-      left_ = job.parts - 1;
-      ++generation_;
+      left_.store(job.parts - 1, std::memory_order_relaxed);
+      generation_.fetch_add(1, std::memory_order_release);
       work_.notify_all();
     }
     {
-      const parallel_scope scope;
+      const parallel_scope scope(this_thread_device);
       job.run(job.context, 0);
     }
+    const auto finished = [this] { return left_.load(std::memory_order_acquire) == 0; };
+    if (job.parts <= processors()) spin_until(finished);
     {
       lock hold(guard_);
-      while (left_ > 0) done_.wait(guard_);
+      while (!finished()) done_.wait(guard_);
     }
     in_use_.unlock();
     return true;
@@ -162,17 +194,21 @@ class thread_pool {
     this_thread_in_parallel = true;
     for (;;) {
       parallel_job job;
+      const auto called = [this, seen] {
+        return generation_.load(std::memory_order_acquire) != seen;
+      };
+      if (part < processors()) spin_until(called);
       {
         lock hold(guard_);
-        while (generation_ == seen && !closing_) work_.wait(guard_);
+        while (!called() && !closing_) work_.wait(guard_);
         if (closing_) return;
-        seen = generation_;
+        seen = generation_.load(std::memory_order_relaxed);
         job = job_;
       }
       if (part >= job.parts) continue;
       job.run(job.context, part);
       lock hold(guard_);
-      if (--left_ == 0) done_.notify_one();
+      if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) done_.notify_one();
     }
   }
 
@@ -180,9 +216,9 @@ class thread_pool {
   mutex guard_;
   condition work_;
   condition done_;
-  parallel_job job_;               // guarded, as are all below
-  std::uint64_t generation_ = 0;
-  int left_ = 0;
+  std::atomic<std::uint64_t> generation_{0};  // changed under the guard
+  std::atomic<int> left_{0};                  // parts that other threads have not ended
+  parallel_job job_;                          // guarded, as are all below
   int workers_ = 0;
   bool closing_ = false;
   pthread_t threads_[max_threads] = {};
@@ -203,7 +239,8 @@ inline void thread_pool::start() {
     }
   };
   static closer at_exit;
-  auto* note = new start_note{this, workers_ + 1, generation_, this_thread_device};
+  auto* note = new start_note{this, workers_ + 1, generation_.load(std::memory_order_relaxed),
+                              this_thread_device};
   try {
     threads_[workers_] = start_thread(
         [](void* given) -> void* {
@@ -253,16 +290,17 @@ HEDDLE_NOINLINE void run_parts(std::int64_t begin, std::int64_t count, int parts
   };
   context shared{begin, count, parts, &function, {}};
 #if defined(HEDDLE_OPENMP)
+  const int device = this_thread_device;
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
   for (int part = 0; part < parts; ++part) {
-    const parallel_scope scope;
+    const parallel_scope scope(device);
     shared(part);
   }
 #else
   const bool ran = all_thread_pools().of[this_thread_device + 1].run(
       {[](void* given, int part) { (*static_cast<context*>(given))(part); }, &shared, parts});
   if (!ran) {
-    const parallel_scope scope;
+    const parallel_scope scope(this_thread_device);
     for (int part = 0; part < parts; ++part) shared(part);
   }
 #endif
@@ -272,10 +310,10 @@ HEDDLE_NOINLINE void run_parts(std::int64_t begin, std::int64_t count, int parts
 }  // namespace detail
 
 /// Calls `function(first, last)` for consecutive parts of [begin, end), in several threads where at
-/// least two parts of `grain` iterations can be made and the caller's device may use them; otherwise
-/// once, in the caller, for the whole. The parts depend on the count, the grain and the threads alone.
-/// Within a part, further parallel_for calls run in their caller. The exception of the lowest part that
-/// threw is rethrown, after all parts have ended.
+/// least two parts of `grain` iterations can be made and the caller's device may use them;
+/// otherwise once, in the caller, for the whole. The parts depend on the count, the grain and the
+/// threads alone. Within a part, further parallel_for calls run in their caller. The exception of
+/// the lowest part that threw is rethrown, after all parts have ended.
 template <class Function, class Configuration = configuration>
 HEDDLE_INLINE void parallel_for(std::int64_t begin, std::int64_t end, std::int64_t grain,
                                 Function&& function) {

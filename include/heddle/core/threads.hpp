@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Mutex, condition and thread over POSIX threads: their standard counterparts cost 0.15 s of compile
-// time in every unit.
+// Mutex, condition and thread over POSIX threads: their standard counterparts cost 0.15 s of
+// compile time in every unit.
 #pragma once
 
 #include <pthread.h>
@@ -22,7 +22,12 @@ class mutex {
 
  private:
   friend class condition;
+#if defined(PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP)
+  // Tries a little before it sleeps: everything here is held for a few instructions.
+  pthread_mutex_t native_ = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+#else
   pthread_mutex_t native_ = PTHREAD_MUTEX_INITIALIZER;
+#endif
 };
 
 /// Holds a mutex for a scope; may let go of it early.

@@ -232,19 +232,23 @@ constexpr void differentiate(const symbol* x, const symbol& y, const symbol& g, 
 }
 
 template <class Traits>
-double value_in_double(const double* x) {
-  constexpr int n = arity<Traits>;
-  if constexpr (n == 1) return static_cast<double>(Traits::value(x[0]));
-  if constexpr (n == 2) return static_cast<double>(Traits::value(x[0], x[1]));
-  if constexpr (n == 3) return static_cast<double>(Traits::value(x[0] != 0, x[1], x[2]));
-}
-
-template <class Traits>
 constexpr result_rule rule_of() {
   if constexpr (requires { Traits::rule; }) {
     return Traits::rule;
   } else {
     return result_rule::floating;
+  }
+}
+
+template <class Traits>
+double value_in_double(const double* x) {
+  constexpr int n = arity<Traits>;
+  if constexpr (n == 1) return static_cast<double>(Traits::value(x[0]));
+  if constexpr (n == 2) return static_cast<double>(Traits::value(x[0], x[1]));
+  if constexpr (n == 3 && rule_of<Traits>() == result_rule::selection) {
+    return static_cast<double>(Traits::value(x[0] != 0, x[1], x[2]));
+  } else if constexpr (n == 3) {
+    return static_cast<double>(Traits::value(x[0], x[1], x[2]));
   }
 }
 

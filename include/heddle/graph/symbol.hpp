@@ -108,25 +108,44 @@ constexpr symbol materialize(builder& b, const symbol& s, dtype type) {
   return result;
 }
 
+/// What promotion looks at.
+struct operand_kind {
+  dtype type = dtype::f32;
+  bool weak = false;      ///< a number or run-time scalar
+  bool integral = false;  ///< of a weak one
+};
+
 /// The dtype operands promote to; weak scalars only raise the category (integer → f32).
-constexpr dtype promoted(const symbol* operands, int count) {
+constexpr dtype promoted(const operand_kind* operands, int count) {
   bool strong = false;
   bool weak_floating = false;
   bool weak_any = false;
   dtype type = dtype::boolean;
   for (int i = 0; i < count; ++i) {
-    if (operands[i].weak == symbol::scalar::none) {
-      type = strong ? promote(type, operands[i].type()) : operands[i].type();
-      strong = true;
-    } else {
+    if (operands[i].weak) {
       weak_any = true;
       weak_floating = weak_floating || !operands[i].integral;
+    } else {
+      type = strong ? promote(type, operands[i].type) : operands[i].type;
+      strong = true;
     }
   }
   if (!strong) return weak_floating ? dtype::f32 : dtype::i64;
   if (weak_floating && !is_floating(type)) return dtype::f32;
   if (weak_any && type == dtype::boolean) return dtype::i64;
   return type;
+}
+
+/// The dtype that an op of this rule computes in, for operands of these kinds.
+constexpr dtype operand_type(result_rule rule, const operand_kind* operands, int count) {
+  const int first = rule == result_rule::selection ? 1 : 0;
+  const dtype type = promoted(operands + first, count - first);
+  if (rule == result_rule::logical) return dtype::boolean;
+  return rule == result_rule::floating && !is_floating(type) ? dtype::f32 : type;
+}
+constexpr dtype result_type(result_rule rule, const operand_kind* operands, int count) {
+  const bool truth = rule == result_rule::comparison || rule == result_rule::logical;
+  return truth ? dtype::boolean : operand_type(rule, operands, count);
 }
 
 constexpr op boolean_arithmetic(op code) {
@@ -154,9 +173,13 @@ constexpr symbol apply(const op_info& info, const symbol* operands) {
   if (owner == nullptr) throw "heddle: an op needs at least one traced operand";
   builder& b = *owner;
   const int first = info.rule == result_rule::selection ? 1 : 0;
-  dtype type = promoted(operands + first, info.arity - first);
-  if (info.rule == result_rule::logical) type = dtype::boolean;
-  if (info.rule == result_rule::floating && !is_floating(type)) type = dtype::f32;
+  operand_kind kinds[3];
+  for (int i = 0; i < info.arity; ++i) {
+    kinds[i].weak = operands[i].weak != symbol::scalar::none;
+    kinds[i].integral = operands[i].integral;
+    kinds[i].type = operands[i].type();
+  }
+  const dtype type = operand_type(info.rule, kinds, info.arity);
   op code = info.code;
   if (type == dtype::boolean && info.rule == result_rule::same) code = boolean_arithmetic(code);
   if (code >= op::user) b.add_user_op(&info);
@@ -173,9 +196,8 @@ constexpr symbol apply(const op_info& info, const symbol* operands) {
       broadcast_axes(b, result, value);
     }
   }
-  const bool truth = info.rule == result_rule::comparison || info.rule == result_rule::logical;
   result.id = b.emit({.code = code,
-                      .type = truth ? dtype::boolean : type,
+                      .type = result_type(info.rule, kinds, info.arity),
                       .a = ids[0],
                       .b = ids[1],
                       .c = ids[2]});

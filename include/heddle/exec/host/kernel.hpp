@@ -14,7 +14,7 @@
 namespace heddle::inline v0::exec::host {
 
 /// Lanes of a block: a constant trip count, so that loops have neither prologue nor epilogue.
-inline constexpr int lane_width = 16;
+inline constexpr int lane_width = 32;
 
 /// How a gather (or scatter) moves through its table, in elements.
 struct gather_strides {
@@ -85,10 +85,6 @@ HEDDLE_INLINE lane_t<To> convert(From x) {
     return x ? T(1) : T(0);
   } else if constexpr (To == dtype::boolean) {
     return x != From(0);
-  } else if constexpr (std::is_same_v<T, std::int64_t> && std::is_floating_point_v<From>) {
-    return math::to_int64(x);
-  } else if constexpr (std::is_floating_point_v<T> && std::is_same_v<From, std::int64_t>) {
-    return math::from_int64<T>(x);
   } else if constexpr (To == dtype::bf16 || To == dtype::f16) {
     return static_cast<float>(type_of<To>(static_cast<float>(x)));
   } else {

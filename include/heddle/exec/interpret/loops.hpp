@@ -111,9 +111,11 @@ struct loops {
     } else if constexpr (Code == op::abs) {
       return x < 0 ? element<op::neg>(x) : x;
     } else if constexpr (Code == op::maximum) {
-      return (x > ... > rest) ? x : (rest, ...);
+      const T y = (rest, ...);
+      return x > y ? x : y;
     } else if constexpr (Code == op::minimum) {
-      return (x < ... < rest) ? x : (rest, ...);
+      const T y = (rest, ...);
+      return x < y ? x : y;
     } else {
       return op_traits<Code>::value(x, rest...);
     }

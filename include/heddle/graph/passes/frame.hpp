@@ -57,7 +57,7 @@ constexpr bool has_axis_map(op code) {
 
 /// Marks what the given nodes need, the given ones included. Linear: operands precede users.
 constexpr void mark_operands(const list<node>& nodes, list<bool>& needed) {
-  for (std::size_t i = nodes.size(); i-- > 0;) {
+  for (std::size_t i = needed.size(); i-- > 0;) {
     if (!needed[i]) continue;
     for (int k = 0; k < operands_of(nodes[i]); ++k) needed[operand(nodes[i], k)] = true;
   }
@@ -145,8 +145,15 @@ constexpr axis_map map_classes(const builder& b, const axis_order& order, std::u
 
 }  // namespace detail
 
+/// A traced statement: its graph, and how each operand slot lies in the iteration space (operands
+/// that no root needs any more still take part in broadcasting).
+struct framed {
+  graph result;
+  list<axis_map> operand_maps;
+};
+
 /// The graph of the traced roots; root k becomes the store of output slot k.
-constexpr graph frame(const builder& trace, const symbol* roots, int root_count) {
+constexpr framed frame_statement(const builder& trace, const symbol* roots, int root_count) {
   const list<node>& old = trace.nodes();
   list<bool> needed(old.size(), false);
   for (int i = 0; i < root_count; ++i) needed[roots[i].id] = true;
@@ -196,10 +203,28 @@ constexpr graph frame(const builder& trace, const symbol* roots, int root_count)
             .b = static_cast<std::uint16_t>(i),
             .extra = detail::map_classes(trace, order, pack_classes(roots[i]))});
   }
-  graph result;
-  result.nodes = b.nodes();
-  result.user_ops = b.user_ops;
-  return result;
+  framed statement;
+  statement.result.nodes = b.nodes();
+  statement.result.user_ops = b.user_ops;
+  for (const node& n : old) {
+    if (n.code != op::input) continue;
+    if (statement.operand_maps.size() <= n.a) statement.operand_maps.resize(n.a + 1u, empty_map);
+    axis_map map = empty_map;
+    for (int i = 0; i < max_axes; ++i) {
+      const std::uint8_t axis = class_at(n.extra, i);
+      if (axis >= indexed_class) continue;
+      // an axis that only dead operands have, or that a gather indexes, is not iterated over
+      const int at = order.find(trace.axis_class(axis));
+      if (at >= 0) map = with_axis(map, i, static_cast<unsigned>(at));
+    }
+    statement.operand_maps[n.a] = map;
+  }
+  return statement;
+}
+
+/// The graph alone.
+constexpr graph frame(const builder& trace, const symbol* roots, int root_count) {
+  return frame_statement(trace, roots, root_count).result;
 }
 
 }  // namespace heddle::inline v0::graph

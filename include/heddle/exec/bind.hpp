@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Binding: from the leaves of a statement at run time to the launch of its program. Checks that
+// extents broadcast and that devices agree.
+#pragma once
+
+#include <heddle/core/memory.hpp>
+#include <heddle/exec/launch.hpp>
+#include <heddle/exec/statement.hpp>
+
+namespace heddle::inline v0::exec {
+
+/// A leaf as it is found in the expression; pointers into the tensor's own extents and strides.
+struct leaf_view {
+  std::byte* data = nullptr;
+  const std::int64_t* extents = nullptr;
+  const std::int64_t* strides = nullptr;
+  heddle::storage* storage = nullptr;
+  int rank = 0;
+};
+
+namespace detail {
+
+inline std::string leaf_text(const leaf_view& l) { return heddle::to_string(l.extents, l.rank); }
+
+[[noreturn]] HEDDLE_COLD inline void raise_broadcast(const leaf_view* leaves, int count) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += (i == 0 ? "" : ", ") + leaf_text(leaves[i]);
+  raise<shape_error>("heddle::evaluate: the operands cannot be broadcast together: ", all,
+                     "; aligned from the right, extents must be equal or 1");
+}
+
+[[noreturn]] HEDDLE_COLD inline void raise_reduction(const leaf_view* leaves, int count) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += (i == 0 ? "" : ", ") + leaf_text(leaves[i]);
+  raise<shape_error>(
+      "heddle::evaluate: a reduction with keepdim meets operands that are longer along the axis it "
+      "reduced: operands are ", all, "; store the reduction in a tensor first");
+}
+
+/// The extents of the iteration space.
+inline void broadcast_extents(const leaf_view* leaves, const graph::axis_map* maps, int count,
+                              std::int64_t* extents) {
+  for (int axis = 0; axis < graph::max_axes; ++axis) extents[axis] = 1;
+  for (int i = 0; i < count; ++i) {
+    for (int k = 0; k < leaves[i].rank; ++k) {
+      const unsigned axis = graph::map_axis(maps[i], k);
+      if (axis >= graph::max_axes) continue;
+      const std::int64_t n = leaves[i].extents[k];
+      if (extents[axis] == n || n == 1) continue;
+      if (extents[axis] != 1) raise_broadcast(leaves, count);
+      extents[axis] = n;
+    }
+  }
+}
+
+/// Extents of the reduced axes come from the reductions' own operands.
+inline void check_reductions(const reduction_check* checks, std::size_t check_count,
+                             const leaf_view* leaves, const graph::axis_map* maps, int count,
+                             const std::int64_t* extents) {
+  for (std::size_t c = 0; c < check_count; ++c) {
+    const int axis = std::countr_zero(static_cast<unsigned>(checks[c].axis));
+    if (extents[axis] == 1 || checks[c].slots == ~std::uint64_t{0}) continue;
+    bool found = false;
+    for (int i = 0; i < count && i < 64; ++i) {
+      if ((checks[c].slots >> i & 1) == 0) continue;
+      for (int k = 0; k < leaves[i].rank; ++k) {
+        found = found || (graph::map_axis(maps[i], k) == static_cast<unsigned>(axis) &&
+                          leaves[i].extents[k] == extents[axis]);
+      }
+    }
+    if (!found) raise_reduction(leaves, count);
+  }
+}
+
+/// The operand of a leaf; an extent that happens to be 1 repeats its element.
+inline void bind_leaf(operand& o, const leaf_view& l, graph::axis_map map, const std::int64_t* extents) {
+  o.data = l.data;
+  o.indexed_extent = l.rank > 0 ? l.extents[0] : 0;
+  for (int k = 0; k < l.rank; ++k) {
+    const unsigned axis = graph::map_axis(map, k);
+    const bool repeated = axis < graph::max_axes && l.extents[k] == 1 && extents[axis] != 1;
+    o.strides[k] = repeated ? 0 : l.strides[k];
+  }
+}
+
+/// The one device of all leaves; those of rank 0 on `cpu()` go along with any host device.
+inline device common_device(const leaf_view* leaves, int count) {
+  device found = cpu();
+  bool any = false;
+  for (int i = 0; i < count; ++i) {
+    if (leaves[i].storage == nullptr) {
+      raise<state_error>("heddle::evaluate: operand ", i,
+                         " is an undefined tensor; assign one that has elements first");
+    }
+    const device d = leaves[i].storage->device();
+    if (!any) {
+      found = d;
+      any = true;
+    } else if (found != d) {
+      raise<device_error>("heddle::evaluate: operands are on different devices: ", found, " and ",
+                          d, "; move one with to(device)");
+    }
+  }
+  return found;
+}
+
+/// Collects leaves and scalars of expressions in the order of their trace.
+struct collector {
+  leaf_view* leaves;
+  scalar_bits* scalars;
+
+  template <class L>
+  void leaf(const L& l) {
+    const auto& t = [&l]() -> const auto& {
+      if constexpr (requires { l.value(); }) {
+        return l.value();
+      } else {
+        return l;
+      }
+    }();
+    *leaves++ = {reinterpret_cast<std::byte*>(t.data()), t.extents().data(), t.strides().data(),
+                 t.storage().get(), std::remove_cvref_t<decltype(t)>::rank};
+  }
+  void scalar(double value) { (scalars++)->floating = value; }
+  void scalar(std::int64_t value) { (scalars++)->integral = value; }
+};
+
+}  // namespace detail
+
+/// A statement with its leaves. Valid while the expressions it was made from live.
+template <class Statement>
+struct bound {
+  static constexpr int operands = Statement::operand_count;
+  static constexpr int scalar_count = Statement::scalar_count;
+  static constexpr int outputs = Statement::output_count;
+
+  leaf_view leaves[operands + 1];
+  scalar_bits scalars[scalar_count + 1];
+  std::int64_t extents[graph::max_axes];
+  heddle::device device;
+
+  template <class... E>
+  explicit bound(const E&... e) {
+    detail::collector c{leaves, scalars};
+    (collect(e, c), ...);
+    constexpr auto& t = Statement::table;
+    device = detail::common_device(leaves, operands);
+    detail::broadcast_extents(leaves, t.operand_maps.values, operands, extents);
+    if constexpr (Statement::size.checks > 0) {
+      detail::check_reductions(t.checks.values, Statement::size.checks, leaves,
+                               t.operand_maps.values, operands, extents);
+    }
+  }
+
+  void bind_operands(operand* to) const {
+    for (int i = 0; i < operands; ++i) {
+      detail::bind_leaf(to[i], leaves[i], Statement::table.operand_maps.values[i], extents);
+    }
+  }
+
+  /// The extents of result k.
+  template <int Rank>
+  heddle::extents<Rank> output_extents(int k) const {
+    heddle::extents<Rank> result;
+    for (int i = 0; i < Rank; ++i) {
+      const unsigned axis =
+          graph::map_axis(Statement::table.output_maps.values[static_cast<std::size_t>(k)], i);
+      result[i] = axis < graph::max_axes ? extents[axis] : 1;
+    }
+    return result;
+  }
+
+ private:
+  template <class E>
+  static void collect(const E& e, detail::collector& c) {
+    heddle::detail::visit_operand(e, c);
+  }
+};
+
+}  // namespace heddle::inline v0::exec

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// evaluate and assign: where expressions become launches.
+#pragma once
+
+#include <tuple>
+
+#include <heddle/core/stream.hpp>
+#include <heddle/exec/bind.hpp>
+#include <heddle/exec/host/flat.hpp>
+#include <heddle/exec/profiler.hpp>
+#include <heddle/tensor/tie.hpp>
+
+namespace heddle::inline v0 {
+
+namespace exec::detail {
+
+using heddle::detail::bundle;
+
+/// Elements that a map covers.
+inline std::int64_t covered(graph::axis_map map, const std::int64_t* extents) {
+  std::int64_t count = 1;
+  for (unsigned mask = graph::mask_of(map); mask != 0; mask &= mask - 1) {
+    count *= extents[std::countr_zero(mask)];
+  }
+  return count;
+}
+
+/// Bytes a launch moves: each operand read once (a gather: the rows taken), each output written once.
+inline std::int64_t bytes_moved(const plan_view& p, const launch& l) {
+  std::int64_t bytes = 0;
+  for (int i = 0; i < p.read_count; ++i) {
+    bytes += covered(p.reads[i].map, l.extents) * static_cast<std::int64_t>(size_of(p.reads[i].type));
+  }
+  for (int k = 0; k < p.pass_count; ++k) {
+    for (int i = 0; i < p.passes[k].output_count; ++i) {
+      const output_info& out = p.outputs[p.passes[k].first_output + i];
+      if (out.kind != graph::item_kind::store && out.kind != graph::item_kind::scatter) continue;
+      bytes += covered(out.map, l.extents) * static_cast<std::int64_t>(size_of(out.type));
+    }
+  }
+  return bytes;
+}
+
+template <class Program>
+inline constexpr int kernel_count = graph::make_schedule(graph::thaw(Program{})).kernels();
+
+template <class Program>
+void record(const launch& l, device where) {
+  heddle::detail::record_launch([&] {
+    static constexpr plan_view view = view_of<Program>();
+    return launch_record{"program",
+                         Program::words,
+                         static_cast<std::size_t>(Program::word_count),
+                         kernel_count<Program>,
+                         bytes_moved(view, l),
+                         0,
+                         where};
+  });
+}
+
+/// What a queued launch keeps: its own copies of all descriptions, and the storages alive.
+template <int Operands, int Outputs, int Scalars>
+struct queued_launch {
+  operand inputs[Operands + 1];
+  operand outputs[Outputs];
+  scalar_bits scalars[Scalars + 1];
+  std::int64_t extents[graph::max_axes];
+  handle<storage> alive[Operands + Outputs];
+};
+
+/// Runs a program on the stream of its device: at once on cpu(), queued on cpu(i). `owners` are the
+/// storages of operands and outputs.
+template <class Program, class Configuration, int Operands, int Outputs, int Scalars>
+void submit(const operand* inputs, const operand* outputs, const scalar_bits* scalars,
+            const std::int64_t* extents, storage* const* owners, device where) {
+  if (where.is_meta()) return;
+  launch l;
+  for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = extents[i];
+  l.inputs = inputs;
+  l.outputs = outputs;
+  l.scalars = scalars;
+  record<Program>(l, where);
+  if (where.is_inline()) {
+    host::run<Program, Configuration>(l);
+    return;
+  }
+  if (!where.is_host()) {
+    raise<device_error>("heddle::evaluate: no kernels are compiled for ", where,
+                        "; this build runs on host devices");
+  }
+  struct task {
+    queued_launch<Operands, Outputs, Scalars> kept;
+    void operator()() {
+      launch queued;
+      for (int i = 0; i < graph::max_axes; ++i) queued.extents[i] = kept.extents[i];
+      queued.inputs = kept.inputs;
+      queued.outputs = kept.outputs;
+      queued.scalars = kept.scalars;
+      host::run<Program, Configuration>(queued);
+    }
+  };
+  task t;
+  for (int i = 0; i < Operands; ++i) t.kept.inputs[i] = inputs[i];
+  for (int i = 0; i < Outputs; ++i) t.kept.outputs[i] = outputs[i];
+  for (int i = 0; i < Scalars; ++i) t.kept.scalars[i] = scalars[i];
+  for (int i = 0; i < graph::max_axes; ++i) t.kept.extents[i] = extents[i];
+  for (int i = 0; i < Operands + Outputs; ++i) t.kept.alive[i] = handle<storage>::share(owners[i]);
+  current_stream(where).enqueue(static_cast<task&&>(t));
+}
+
+template <class T, int Rank>
+operand operand_of(const tensor<T, Rank>& t) {
+  operand o;
+  o.data = reinterpret_cast<std::byte*>(t.data());
+  o.indexed_extent = Rank > 0 ? t.extents().data()[0] : 0;
+  for (int i = 0; i < Rank; ++i) o.strides[i] = t.strides()[i];
+  return o;
+}
+
+/// Runs a bound statement into the given tensors, which have its results' extents.
+template <class Configuration, class Statement, class... T, int... Rank>
+void run_into(const bound<Statement>& b, const tensor<T, Rank>&... results) {
+  operand inputs[Statement::operand_count + 1];
+  b.bind_operands(inputs);
+  const operand outputs[] = {operand_of(results)...};
+  storage* owners[Statement::operand_count + Statement::output_count];
+  for (int i = 0; i < Statement::operand_count; ++i) owners[i] = b.leaves[i].storage;
+  int next = Statement::operand_count;
+  ((owners[next++] = results.storage().get()), ...);
+  submit<typename Statement::program, Configuration, Statement::operand_count,
+         Statement::output_count, Statement::scalar_count>(inputs, outputs, b.scalars, b.extents,
+                                                           owners, b.device);
+}
+
+template <class E, int Index>
+struct result_of {
+  static constexpr int rank = E::signature.ranks[Index];
+  static constexpr dtype type = E::signature.types[Index];
+};
+template <class E, int Index>
+  requires(!bundle<E>)
+struct result_of<E, Index> {
+  static constexpr int rank = E::rank;
+  static constexpr dtype type = E::type;
+};
+
+/// The types of a statement's results, flattened.
+template <class... E>
+constexpr auto result_tensors() {
+  const auto of = []<class X, int... I>(std::type_identity<X>, std::integer_sequence<int, I...>) {
+    return std::tuple<tensor<type_of<result_of<X, I>::type>, result_of<X, I>::rank>...>{};
+  };
+  return std::tuple_cat(
+      of(std::type_identity<E>{},
+         std::make_integer_sequence<int, heddle::detail::result_count<E>()>{})...);
+}
+
+/// New tensors for the results of a bound statement, on its device.
+template <class Tuple, class Statement>
+Tuple allocate_results(const bound<Statement>& b) {
+  return [&]<std::size_t... I>(std::index_sequence<I...>) {
+    return Tuple{std::tuple_element_t<I, Tuple>::allocate(
+        b.template output_extents<std::tuple_element_t<I, Tuple>::rank>(static_cast<int>(I)),
+        b.device)...};
+  }(std::make_index_sequence<std::tuple_size_v<Tuple>>{});
+}
+
+}  // namespace exec::detail
+
+namespace detail {
+
+/// Evaluates expressions that hold variables; autograd/ defines it.
+template <class... E>
+auto evaluate_recorded(const E&... e);
+
+template <class Configuration, class... E>
+auto evaluate_tensors(const E&... e) {
+  using statement = exec::statement<E...>;
+  using results = decltype(exec::detail::result_tensors<E...>());
+  const exec::bound<statement> b(e...);
+  results made = exec::detail::allocate_results<results>(b);
+  std::apply([&](const auto&... t) { exec::detail::run_into<Configuration>(b, t...); }, made);
+  return made;
+}
+
+template <class T, int Rank, class E>
+struct onto_expression;
+
+}  // namespace detail
+
+/// Evaluates expressions in one statement: one program, in as few sweeps over memory as it allows.
+/// Returns the tensor (a variable, if an operand is one), or a tuple for several results.
+/// Throws shape_error, device_error, index_error (gathers), out_of_memory.
+template <class... E, class Configuration = configuration>
+auto evaluate(const E&... e) {
+  if constexpr (sizeof...(E) == 1 && (requires { e.compute(); } && ...)) {
+    return (e.compute(), ...);  // a contraction by itself: its library call
+  } else if constexpr ((detail::holds_variable<E> || ...)) {
+    return detail::evaluate_recorded(e...);
+  } else {
+    auto made = detail::evaluate_tensors<Configuration>(e...);
+    if constexpr (std::tuple_size_v<decltype(made)> == 1) {
+      return std::get<0>(static_cast<decltype(made)&&>(made));
+    } else {
+      return made;
+    }
+  }
+}
+
+namespace detail {
+
+template <class E>
+tensor<type_of<E::type>, E::rank> evaluate_expression(const E& e) {
+  static_assert(!holds_variable<E>,
+                "heddle::tensor: the expression holds a variable: make a variable of it, or take the "
+                "values with detach or value()");
+  if constexpr (holds_variable<E>) {
+    return {};
+  } else {
+    return evaluate(e);
+  }
+}
+
+/// E broadcast to the shape of a destination, which is not read.
+template <class T, int Rank, class E>
+struct onto_expression {
+  using expression_tag = void;
+  static constexpr int rank = Rank;
+  static constexpr dtype type = E::type;
+
+  const tensor<T, Rank>* destination;
+  const E* value;
+
+  static constexpr symbol trace(tracer& t) {
+    const symbol shape = trace_operand<tensor<T, Rank>>(t);
+    symbol result = trace_operand<E>(t);
+    if (result.weak != symbol::scalar::none) {
+      result = graph::materialize(t.builder, result, dtype_of<T>);
+    }
+    graph::broadcast_axes(t.builder, result, shape);
+    result.id = t.builder.cast(dtype_of<T>, result.id);
+    return result;
+  }
+  template <class Visitor>
+  void visit(Visitor& v) const {
+    visit_operand(*destination, v);
+    visit_operand(*value, v);
+  }
+};
+
+/// Whether writing `to` while reading `leaf` could change what is read later: the same elements at the
+/// same places are safe in an element-wise statement, anything else that overlaps is not.
+template <class T, int Rank>
+bool conflicts(const tensor<T, Rank>& to, const exec::leaf_view& read, std::size_t element_size,
+               bool element_wise) {
+  if (read.storage != to.storage().get()) return false;
+  std::int64_t to_last = 0;
+  std::int64_t read_last = 0;
+  bool same = element_wise && read.rank == Rank && read.data == reinterpret_cast<std::byte*>(to.data());
+  for (int i = 0; i < Rank; ++i) {
+    if (to.extents()[i] == 0) return false;
+    to_last += (to.extents()[i] - 1) * to.strides()[i];
+  }
+  for (int i = 0; i < read.rank; ++i) {
+    if (read.extents[i] == 0) return false;
+    read_last += (read.extents[i] - 1) * read.strides[i];
+    same = same && i < Rank && read.extents[i] == to.extents()[i < Rank ? i : 0] &&
+           (read.extents[i] == 1 || read.strides[i] == to.strides()[i < Rank ? i : 0]);
+  }
+  if (same) return false;
+  const std::byte* to_begin = reinterpret_cast<const std::byte*>(to.data());
+  const std::byte* to_end = to_begin + (to_last + 1) * static_cast<std::int64_t>(sizeof(T));
+  const std::byte* read_end =
+      read.data + (read_last + 1) * static_cast<std::int64_t>(element_size);
+  return read.data < to_end && to_begin < read_end;
+}
+
+template <class Program>
+consteval bool is_element_wise() {
+  const auto& p = exec::plan_of<Program>;
+  if (p.sizes.nests != 1 || p.sizes.reductions != 0) return false;
+  for (std::size_t i = 0; i < p.sizes.reads; ++i) {
+    if (p.reads[i].gathered) return false;
+  }
+  return true;
+}
+
+template <class T, int Rank>
+void check_assignable(const tensor<T, Rank>& to, const extents<Rank>& given) {
+  static_cast<void>(to.device());
+  if (to.extents() != given) {
+    raise<shape_error>("heddle::assign: the value cannot be broadcast to the destination: ", given,
+                       " is not ", to.extents(), "; extents must be equal or 1");
+  }
+  if (repeats_elements(to.extents().data(), to.strides().data(), Rank)) {
+    raise<shape_error>("heddle::assign: several indices of the destination name one element: strides ",
+                       to.strides(), " of ", to.extents(), "; assign to a clone");
+  }
+}
+
+/// Assigns several expressions to several tensors in one statement.
+template <class Configuration, class... T, int... Rank, class... E>
+void assign_all(const std::tuple<const tensor<T, Rank>&...>& to, const E&... e) {
+  using statement = exec::statement<onto_expression<T, Rank, E>...>;
+  static_assert(!statement::has_variable,
+                "heddle::assign: the value holds a variable: a tensor does not keep its gradient; take "
+                "the values with detach or value()");
+  static_assert(((E::type == dtype_of<T> || weak_expression<E>)&&...),
+                "heddle::assign: the value's dtype is not the destination's; write cast<T>(…)");
+  std::apply(
+      [&](const auto&... destination) {
+        const exec::bound<statement> b(onto_expression<T, Rank, E>{&destination, &e}...);
+        int k = 0;
+        (check_assignable(destination, b.template output_extents<Rank>(k++)), ...);
+        constexpr bool element_wise = is_element_wise<typename statement::program>();
+        bool conflict = false;
+        const auto check = [&](const auto& one) {
+          for (int i = 0; i < statement::operand_count; ++i) {
+            conflict = conflict || conflicts(one, b.leaves[i], 8, element_wise);
+          }
+        };
+        (check(destination), ...);
+        (destination.storage()->bump_version(), ...);
+        if (!conflict) {
+          exec::detail::run_into<Configuration>(b, destination...);
+          return;
+        }
+        auto made = exec::detail::allocate_results<std::tuple<tensor<T, Rank>...>>(b);
+        std::apply([&](const auto&... t) { exec::detail::run_into<Configuration>(b, t...); }, made);
+        std::apply(
+            [&](const auto&... t) {
+              (copy_elements(
+                   {destination.storage(), destination.data(), destination.strides().data()},
+                   {t.storage(), t.data(), t.strides().data()}, t.extents().data(), Rank,
+                   sizeof(T)),
+               ...);
+            },
+            made);
+      },
+      to);
+}
+
+template <class T, int Rank, class E>
+void assign_expression(const tensor<T, Rank>& destination, const E& e) {
+  assign_all<configuration>(std::tuple<const tensor<T, Rank>&>(destination), e);
+}
+
+template <class... D, class... E, std::size_t... I>
+void assign_tied(const tied<D...>& to, std::index_sequence<I...>, const E&... e) {
+  assign_all<configuration>(std::tie(get<static_cast<int>(I)>(to)...), e...);
+}
+
+}  // namespace detail
+
+/// Writes the value of e, broadcast to x's extents, into x's elements. Through a temporary where x
+/// overlaps an operand by another layout, or a reduction reads it.
+/// Throws shape_error where e cannot be broadcast to x.
+template <class T, int Rank, class E>
+  requires expression<E>
+void assign(const tensor<T, Rank>& x, const E& e) {
+  detail::assign_expression(x, e);
+}
+template <class T, int Rank>
+void assign(const tensor<T, Rank>& x, double value) {
+  tensor<T, Rank> filled = x;
+  filled.fill_(static_cast<typename tensor<T, Rank>::list_value>(value));
+}
+
+/// `assign(tie(m, v, p), e1, e2, e3)`: all values are computed from what was there before; one launch.
+template <class... D, class... E>
+void assign(const tied<D...>& destinations, const E&... e) {
+  static_assert(sizeof...(D) == sizeof...(E),
+                "heddle::assign: give as many values as destinations are tied");
+  detail::assign_tied(destinations, std::index_sequence_for<D...>{}, e...);
+}
+
+}  // namespace heddle::inline v0

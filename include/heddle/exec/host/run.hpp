@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Runs a program's nests on the host: buffers for reductions that outlive a nest, shares of the work
+// for the threads, and the merge of their partial results in a fixed order.
+#pragma once
+
+#include <heddle/exec/host/walk.hpp>
+
+namespace heddle::inline v0::exec::host {
+
+namespace detail {
+
+[[noreturn]] inline void raise_bad_index(std::int64_t index) {
+  raise<index_error>("heddle::take: an index is out of range: ", index,
+                     "; indices are 0 to the extent of the table's first axis, less 1");
+}
+
+/// Shares of the iteration space; the same for the same extents, whatever the number of threads.
+inline void make_tasks(nest_state& s) {
+  for (int k = 0; k < s.outer_count; ++k) {
+    if (!s.outer[k].row) s.row_count *= s.outer[k].extent;
+  }
+  if (s.inner >= 0 && !s.inner_in_row) {
+    s.inner_chunk = s.info->row != 0 ? chunk_lanes : map_task_lanes;
+    if (s.inner_chunk > s.inner_extent) s.inner_chunk = s.inner_extent;
+    s.inner_chunks = s.inner_chunk == 0 ? 0 : (s.inner_extent + s.inner_chunk - 1) / s.inner_chunk;
+  }
+  s.tasks = s.row_count * s.inner_chunks;
+}
+
+/// Bytes of the terminal buffers of one segment of nest k.
+inline std::int64_t terminal_bytes(const plan_view& p, int nest, const launch& l) {
+  std::int64_t bytes = 0;
+  for (int r = 0; r < p.reduction_count; ++r) {
+    if (p.reductions[r].row || p.reductions[r].nest != nest) continue;
+    bytes += (elements_over(p.reductions[r].kept, l) * 8 + 63) / 64 * 64;
+  }
+  return bytes;
+}
+
+inline void place_terminals(const plan_view& p, int nest, const launch& l, std::byte* at,
+                            std::byte** buffers) {
+  for (int r = 0; r < p.reduction_count; ++r) {
+    const reduction_info& info = p.reductions[r];
+    if (info.row || info.nest != nest) continue;
+    const std::int64_t count = elements_over(info.kept, l);
+    buffers[r] = at;
+    fill_identity(at, count, info.code, info.type);
+    at += (count * 8 + 63) / 64 * 64;
+  }
+}
+
+template <class Configuration>
+void run_nest(nest_state& s, std::byte** buffers) {
+  const std::int64_t per_task =
+      s.tasks == 0 ? 1 : elements_over(s.info->domain, *s.l) / s.tasks + 1;
+  const std::int64_t grain = per_task >= thread_grain ? 1 : thread_grain / per_task;
+  const plan_view& p = *s.plan;
+  if (!s.info->terminal || s.tasks <= grain || s.info->scatters) {
+    const std::int64_t whole = s.info->terminal || s.info->scatters ? s.tasks + 1 : grain;
+    parallel_for(0, s.tasks, whole, [&](std::int64_t first, std::int64_t last) {
+      walker w(s, buffers);
+      w.run(first, last);
+      if (w.failed()) raise_bad_index(w.bad_index());
+    });
+    return;
+  }
+  // Partial sums per segment; the number of segments depends on the extents only.
+  std::int64_t segments = s.tasks / grain;
+  if (segments > 16) segments = 16;
+  const std::int64_t bytes = terminal_bytes(p, s.nest, *s.l);
+  const scratch partial(static_cast<std::size_t>(segments * bytes));
+  const auto count = static_cast<std::size_t>(p.reduction_count);
+  const scratch pointers(static_cast<std::size_t>(segments) * count * 8);
+  std::byte** const of_segment = reinterpret_cast<std::byte**>(pointers.data());
+  parallel_for(0, segments, 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t k = first; k < last; ++k) {
+      std::byte** own = of_segment + k * p.reduction_count;
+      place_terminals(p, s.nest, *s.l, partial.data() + k * bytes, own);
+      walker w(s, own);
+      w.run(s.tasks * k / segments, s.tasks * (k + 1) / segments);
+      if (w.failed()) raise_bad_index(w.bad_index());
+    }
+  });
+  for (std::int64_t k = 0; k < segments; ++k) {
+    for (int r = 0; r < p.reduction_count; ++r) {
+      const reduction_info& info = p.reductions[r];
+      if (info.row || info.nest != s.nest) continue;
+      merge(buffers[r], of_segment[k * p.reduction_count + r], elements_over(info.kept, *s.l),
+            info.code, info.type);
+    }
+  }
+}
+
+/// Scattered outputs start from 0.
+inline void clear_scattered(const plan_view& p, const nest_info& nest, const launch& l) {
+  for (int k = 0; k < nest.pass_count; ++k) {
+    const pass_info& pass = p.passes[nest.first_pass + k];
+    for (int i = 0; i < pass.output_count; ++i) {
+      const output_info& out = p.outputs[pass.first_output + i];
+      if (out.kind != graph::item_kind::scatter) continue;
+      const operand& o = l.outputs[out.slot];
+      const std::int64_t count = elements_over(graph::mask_of(out.map), l) * o.indexed_extent;
+      if (count > 0) {
+        __builtin_memset(o.data, 0, static_cast<std::size_t>(count) * size_of(out.type));
+      }
+    }
+  }
+}
+
+}  // namespace detail
+
+/// Runs all nests of a plan. Outputs of scatters must be contiguous. Throws index_error where a gather
+/// or scatter meets an index outside of its table, out_of_memory where scratch memory is short.
+template <class Configuration = configuration>
+void run_nests(const plan_view& p, const kernel* kernels, const launch& l) {
+  using namespace detail;
+  std::int64_t stored = 0;
+  for (int r = 0; r < p.reduction_count; ++r) {
+    if (p.reductions[r].stored()) stored += (elements_over(p.reductions[r].kept, l) * 8 + 63) / 64;
+  }
+  const scratch memory(static_cast<std::size_t>(stored * 64 + p.reduction_count * 8 + 64));
+  std::byte** buffers = reinterpret_cast<std::byte**>(memory.data());
+  std::byte* at = memory.data() + (p.reduction_count * 8 + 63) / 64 * 64;
+  for (int r = 0; r < p.reduction_count; ++r) {
+    const reduction_info& info = p.reductions[r];
+    buffers[r] = at;
+    if (!info.stored()) continue;
+    const std::int64_t count = elements_over(info.kept, l);
+    fill_identity(at, count, info.code, info.type);
+    at += (count * 8 + 63) / 64 * 64;
+  }
+  for (int k = 0; k < p.nest_count; ++k) {
+    nest_state s{};
+    s.plan = &p;
+    s.kernels = kernels;
+    s.l = &l;
+    s.info = p.nests + k;
+    s.nest = k;
+    int cursors = 0;
+    for (int i = 0; i < s.info->pass_count; ++i) {
+      const pass_info& pass = p.passes[s.info->first_pass + i];
+      cursors += pass.read_count + pass.value_count + pass.output_count;
+    }
+    const scratch cursor_memory(static_cast<std::size_t>(cursors + 1) * sizeof(cursor));
+    s.cursors = reinterpret_cast<cursor*>(cursor_memory.data());
+    for (int i = 0; i < cursors; ++i) new (s.cursors + i) cursor();
+    make_cursors(s, buffers);
+    if (s.info->scatters) clear_scattered(p, *s.info, l);
+    collapse(s);
+    make_tasks(s);
+    run_nest<Configuration>(s, buffers);
+  }
+}
+
+}  // namespace heddle::inline v0::exec::host

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A statement: one or more expressions evaluated together, with everything about it that the
+// compiler knows: its program, how operands lie in the iteration space, ranks and dtypes of results.
+#pragma once
+
+#include <heddle/exec/plan.hpp>
+#include <heddle/tensor/let.hpp>
+
+namespace heddle::inline v0 {
+
+namespace detail {
+
+template <class E>
+concept bundle = requires { typename E::bundle_tag; };
+
+/// Whether a leaf of the expression is a variable: then its evaluation is recorded on the tape.
+template <class E>
+inline constexpr bool holds_variable = requires { E::is_variable; };
+template <op Code, class... E>
+inline constexpr bool holds_variable<map_expression<Code, E...>> = (holds_variable<E> || ...);
+template <class F, class E>
+inline constexpr bool holds_variable<unary_expression<F, E>> = holds_variable<E>;
+template <class F, class... E>
+inline constexpr bool holds_variable<let_expression<F, E...>> = (holds_variable<E> || ...);
+template <class F, class... E>
+inline constexpr bool holds_variable<let_bundle<F, E...>> = (holds_variable<E> || ...);
+
+template <class E>
+constexpr int result_count() {
+  if constexpr (bundle<E>) {
+    return E::count;
+  } else {
+    return 1;
+  }
+}
+
+template <class E>
+constexpr void trace_results(tracer& t, symbol* roots, int& count) {
+  if constexpr (bundle<E>) {
+    const auto pack = E::trace_pack(t);
+    for (const symbol& s : pack.values) roots[count++] = s;
+  } else {
+    roots[count++] = trace_operand<E>(t);
+  }
+}
+
+}  // namespace detail
+
+namespace exec {
+
+/// A reduction's operand must have the extent of the iteration space along the axes it removes: one of
+/// these operand slots has to.
+struct reduction_check {
+  graph::axis_mask axis = 0;
+  std::uint64_t slots = 0;
+};
+
+namespace detail {
+
+using heddle::detail::tracer;
+
+/// Operand slots below each reduction, per axis it removes.
+constexpr graph::list<reduction_check> reduction_checks(const graph::graph& g) {
+  graph::list<reduction_check> checks;
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    if (!is_reduction(g[i].code)) continue;
+    graph::list<bool> below(i + 1, false);
+    below[i] = true;
+    graph::detail::mark_operands(g.nodes, below);
+    for (int axis = 0; axis < graph::max_axes; ++axis) {
+      if ((g[i].extra >> axis & 1u) == 0) continue;
+      reduction_check check{static_cast<graph::axis_mask>(1u << axis), 0};
+      for (std::size_t k = 0; k < i; ++k) {
+        const graph::node& n = g[k];
+        if (!below[k] || (n.varies >> axis & 1) == 0) continue;
+        if (n.code != op::input && n.code != op::gather) continue;
+        const std::uint16_t slot = n.code == op::gather ? n.b : n.a;
+        // beyond 64 operands the check is left out
+        check.slots |= slot < 64 ? std::uint64_t{1} << slot : ~std::uint64_t{0};
+      }
+      bool known = check.slots == 0;
+      for (const reduction_check& other : checks) {
+        known = known || (other.axis == check.axis && other.slots == check.slots);
+      }
+      if (!known) checks.push_back(check);
+    }
+  }
+  return checks;
+}
+
+}  // namespace detail
+
+/// Expressions evaluated as one program.
+template <class... E>
+struct statement {
+  static constexpr int output_count = (heddle::detail::result_count<E>() + ...);
+  static_assert(output_count <= 255, "heddle::evaluate: the statement has more than 255 results");
+  static constexpr bool has_variable = (heddle::detail::holds_variable<E> || ...);
+
+  /// The trace, its graph and the places of its operands.
+  static constexpr graph::framed trace(int* operands = nullptr, int* scalars = nullptr) {
+    heddle::detail::tracer t;
+    symbol roots[output_count];
+    int count = 0;
+    (heddle::detail::trace_results<E>(t, roots, count), ...);
+    if (operands != nullptr) *operands = t.operands;
+    if (scalars != nullptr) *scalars = t.scalars;
+    for (symbol& root : roots) {
+      if (root.weak != symbol::scalar::none) {
+        root = graph::materialize(t.builder, root, root.type());
+      }
+    }
+    return graph::frame_statement(t.builder, roots, output_count);
+  }
+  static constexpr graph::graph make() { return trace().result; }
+  using program = graph::frozen<statement>;
+
+  struct sizes {
+    int operands = 0;
+    int scalars = 0;
+    std::size_t checks = 0;
+  };
+  static constexpr sizes size = [] {
+    sizes s;
+    const graph::framed f = trace(&s.operands, &s.scalars);
+    s.checks = detail::reduction_checks(f.result).size();
+    return s;
+  }();
+  static constexpr int operand_count = size.operands;
+  static constexpr int scalar_count = size.scalars;
+
+  struct tables {
+    detail::table<graph::axis_map, static_cast<std::size_t>(size.operands)> operand_maps;
+    detail::table<graph::axis_map, static_cast<std::size_t>(output_count)> output_maps;
+    detail::table<reduction_check, size.checks> checks;
+  };
+  static constexpr tables table = [] {
+    tables t;
+    const graph::framed f = trace();
+    for (std::size_t i = 0; i < static_cast<std::size_t>(size.operands); ++i) {
+      t.operand_maps.values[i] =
+          i < f.operand_maps.size() ? f.operand_maps[i] : graph::empty_map;
+    }
+    for (const graph::node& n : f.result.nodes) {
+      if (n.code == op::store) t.output_maps.values[n.b] = static_cast<graph::axis_map>(n.extra);
+    }
+    detail::fill(t.checks, detail::reduction_checks(f.result));
+    return t;
+  }();
+};
+
+}  // namespace exec
+}  // namespace heddle::inline v0
