@@ -3,8 +3,9 @@
 // shares the names of the ops with heddle and none of its arithmetic.
 //
 // The bound says how far an evaluation in the node's own precision may lie from the value; it is
-// found by propagating roundings through the ops. Where a decision hangs on a rounding (a comparison
-// of nearly equal values, floor near an integer) the bound is infinite: nothing is known.
+// found by propagating roundings through the ops. Where a decision hangs on a rounding (a
+// comparison of nearly equal values, floor near an integer) the bound is infinite: nothing is
+// known.
 #pragma once
 
 #include <algorithm>
@@ -52,10 +53,10 @@ inline double rounded_to_float16(double x) { return rounded(x, 11, -24); }
 inline double float16_value(std::uint16_t bits) {
   const int exponent = bits >> 10 & 31;
   const int fraction = bits & 1023;
-  double x = exponent == 0    ? std::ldexp(fraction, -24)
-             : exponent < 31  ? std::ldexp(1024 + fraction, exponent - 25)
-             : fraction == 0  ? std::numeric_limits<double>::infinity()
-                              : std::numeric_limits<double>::quiet_NaN();
+  double x = exponent == 0   ? std::ldexp(fraction, -24)
+             : exponent < 31 ? std::ldexp(1024 + fraction, exponent - 25)
+             : fraction == 0 ? std::numeric_limits<double>::infinity()
+                             : std::numeric_limits<double>::quiet_NaN();
   return bits >> 15 != 0 ? -x : x;
 }
 inline double bfloat16_value(std::uint16_t bits) {
@@ -317,9 +318,9 @@ inline element real_op(op code, const element& a, const element& b) {
     }
     case op::maximum:
     case op::minimum:
-      y.real = std::isnan(x) || std::isnan(z)               ? x + z
+      y.real = std::isnan(x) || std::isnan(z)          ? x + z
                : (code == op::maximum ? x > z : x < z) ? x
-                                                            : z;
+                                                       : z;
       y.error = std::max(e, f);
       break;
     default:

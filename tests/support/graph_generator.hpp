@@ -8,10 +8,10 @@
 #include <cmath>
 #include <vector>
 
+#include "random_source.hpp"
+
 #include <heddle/exec/launch.hpp>
 #include <heddle/graph/passes/dead_code.hpp>
-
-#include "random_source.hpp"
 
 namespace heddle::inline v0 {
 
@@ -176,10 +176,9 @@ class graph_generator {
     } else if (real(type_of(x)) && heddle::is_integral(type)) {
       x = limited(x, 1e6);
     }
-    return emit({.code = op::cast, .type = type, .a = x},
-                type == dtype::u8        ? 255
-                : type == dtype::boolean ? 1
-                                         : bound(x));
+    return emit({.code = op::cast, .type = type, .a = x}, type == dtype::u8        ? 255
+                                                          : type == dtype::boolean ? 1
+                                                                                   : bound(x));
   }
 
   // Axis maps.
@@ -197,7 +196,8 @@ class graph_generator {
     if (r_.chance(0.2)) positions.push_back(graph::broadcast_axis);
     for (std::size_t i = positions.size(); i > 1; --i) {
       if (r_.chance(0.5)) {
-        std::swap(positions[i - 1], positions[static_cast<std::size_t>(r_.below(static_cast<int>(i)))]);
+        std::swap(positions[i - 1],
+                  positions[static_cast<std::size_t>(r_.below(static_cast<int>(i)))]);
       }
     }
     slot s;
@@ -217,7 +217,9 @@ class graph_generator {
                  .type = type,
                  .a = static_cast<id>(made_.inputs.size() - 1),
                  .extra = s.map},
-                below > 0 ? static_cast<double>(below) : type == dtype::boolean ? 1 : 4);
+                below > 0                ? static_cast<double>(below)
+                : type == dtype::boolean ? 1
+                                         : 4);
   }
   id scalar(dtype type, bool integral, std::int64_t i, double d) {
     heddle::exec::scalar_bits bits{};
@@ -243,7 +245,7 @@ class graph_generator {
       constexpr double values[] = {0, 1, -1, 2, 0.5, -0.25, 0.1, 3, -2.75};
       const double value = r_.pick(values);
       constant(type, type == dtype::boolean || type == dtype::u8 ? std::fabs(std::trunc(value)) > 0
-               : real(type)                                      ? value
+                     : real(type)                                ? value
                                                                  : std::trunc(value));
     } else if (kind < 12) {
       const bool integral = r_.chance(0.4);
@@ -252,16 +254,19 @@ class graph_generator {
     } else if (kind < 13) {
       const unsigned mask = random_axes(0.5);
       std::int64_t count = 1;
-      for (int axis = 0; axis < 8; ++axis) count *= (mask >> axis & 1) != 0 ? made_.extents[axis] : 1;
+      for (int axis = 0; axis < 8; ++axis)
+        count *= (mask >> axis & 1) != 0 ? made_.extents[axis] : 1;
       emit({.code = op::count,
-            .type = style_.smooth_f64   ? dtype::f64
-                    : r_.chance(0.2) ? dtype::i64
-                                     : r_.pick(floating_dtypes),
+            .type = style_.smooth_f64 ? dtype::f64
+                    : r_.chance(0.2)  ? dtype::i64
+                                      : r_.pick(floating_dtypes),
             .extra = mask},
            static_cast<double>(count));
     } else if (kind < 14) {
       if (axes_ == 0) return;
-      emit({.code = op::iota, .type = dtype::i64, .extra = static_cast<std::uint64_t>(r_.below(axes_))},
+      emit({.code = op::iota,
+            .type = dtype::i64,
+            .extra = static_cast<std::uint64_t>(r_.below(axes_))},
            6);
     } else {
       const id seed = scalar(dtype::i64, true, static_cast<std::int64_t>(r_.word()), 0);
@@ -319,9 +324,9 @@ class graph_generator {
   }
 
   void unary_step() {
-    constexpr op codes[] = {op::neg,   op::exp,  op::log,    op::log1p, op::expm1,   op::tanh,
-                            op::sqrt,  op::rsqrt, op::abs,   op::square, op::erf,    op::sigmoid,
-                            op::sin,   op::cos,  op::floor,  op::sign,  op::detach};
+    constexpr op codes[] = {op::neg,  op::exp,   op::log,   op::log1p,  op::expm1, op::tanh,
+                            op::sqrt, op::rsqrt, op::abs,   op::square, op::erf,   op::sigmoid,
+                            op::sin,  op::cos,   op::floor, op::sign,   op::detach};
     const op code = codes[r_.below(style_.smooth_f64 ? 14 : 17)];
     const bool same = code == op::neg || code == op::abs || code == op::square ||
                       code == op::floor || code == op::sign || code == op::detach;
@@ -401,8 +406,8 @@ class graph_generator {
     if (r_.chance(0.2)) {
       for (int axis = 0; axis < axes_; ++axis) {
         if (made_.extents[axis] <= below) {
-          return emit({.code = op::iota, .type = dtype::i64, .extra = static_cast<std::uint64_t>(axis)},
-                      6);
+          return emit(
+              {.code = op::iota, .type = dtype::i64, .extra = static_cast<std::uint64_t>(axis)}, 6);
         }
       }
     }
@@ -412,7 +417,8 @@ class graph_generator {
   void gather_step() {
     const std::int64_t extent = r_.between(1, 6);
     const id at = index(extent);
-    slot s = random_slot(style_.smooth_f64 ? dtype::f64 : r_.pick(all_dtypes), random_axes(0.4), true);
+    slot s =
+        random_slot(style_.smooth_f64 ? dtype::f64 : r_.pick(all_dtypes), random_axes(0.4), true);
     s.indexed_extent = extent;
     made_.inputs.push_back(s);
     emit({.code = op::gather,
@@ -481,16 +487,19 @@ class graph_generator {
         const id at = index(extent);
         // the index and the map span the domain; the value varies within it
         const unsigned rest = b_[x].varies & ~static_cast<unsigned>(b_[at].varies);
-        slot s = random_slot(type_of(x), static_cast<graph::axis_mask>(random_axes(0.3) | rest), true);
+        slot s =
+            random_slot(type_of(x), static_cast<graph::axis_mask>(random_axes(0.3) | rest), true);
         s.indexed_extent = extent;
         if (converts) s.type = real(s.type) ? r_.pick(floating_dtypes) : r_.pick(all_dtypes);
         made_.outputs.push_back(s);
-        emit({.code = op::scatter_add, .type = s.type, .a = x, .b = at, .c = out, .extra = s.map}, 0);
+        emit({.code = op::scatter_add, .type = s.type, .a = x, .b = at, .c = out, .extra = s.map},
+             0);
         continue;
       }
-      slot s = random_slot(converts ? r_.pick(all_dtypes) : type_of(x),
-                           static_cast<graph::axis_mask>(b_[x].varies | (r_.chance(0.1) ? random_axes(0.5) : 0)),
-                           false);
+      slot s = random_slot(
+          converts ? r_.pick(all_dtypes) : type_of(x),
+          static_cast<graph::axis_mask>(b_[x].varies | (r_.chance(0.1) ? random_axes(0.5) : 0)),
+          false);
       made_.outputs.push_back(s);
       emit({.code = op::store, .type = s.type, .a = x, .b = out, .extra = s.map}, 0);
     }

@@ -6,10 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "element.hpp"
+
 #include <heddle/exec/launch.hpp>
 #include <heddle/graph/builder.hpp>
-
-#include "element.hpp"
 
 namespace support {
 
@@ -109,8 +109,7 @@ class independent_walk {
         return read(l_.inputs[n.a].data, offset_at(l_.inputs[n.a], n, point, 0), n.type);
       case op::gather: {
         const element& index = operand(n.a, point);
-        if (!index.known() || index.integer < 0 ||
-            index.integer >= l_.inputs[n.b].indexed_extent) {
+        if (!index.known() || index.integer < 0 || index.integer >= l_.inputs[n.b].indexed_extent) {
           return {0, unknown, 0};
         }
         return read(l_.inputs[n.b].data, offset_at(l_.inputs[n.b], n, point, index.integer),
@@ -325,8 +324,8 @@ class independent_walk {
   std::vector<expectation> stored(const node& n) const {
     std::vector<expectation> out;
     for_each_point(axes_of(n) | g_[n.a].varies, [&](std::int64_t p) {
-      out.push_back({offset_at(l_.outputs[n.b], n, p, 0),
-                     converted(operand(n.a, p), g_[n.a].type, n.type)});
+      out.push_back(
+          {offset_at(l_.outputs[n.b], n, p, 0), converted(operand(n.a, p), g_[n.a].type, n.type)});
     });
     return out;
   }

@@ -55,6 +55,7 @@ inline constexpr unsigned long long cudnn = 1ull << 12;
 inline constexpr unsigned long long lapack = 1ull << 13;
 inline constexpr unsigned long long clang = 1ull << 14;
 inline constexpr unsigned long long avx = 1ull << 15;
+inline constexpr unsigned long long portable_gemm = 1ull << 16;
 }  // namespace configuration_bits
 
 /// A type named after a set of configuration bits.
@@ -73,6 +74,9 @@ using configuration = configuration_tag<0ull
 #endif
 #if defined(HEDDLE_WITH_ONEDNN)
                                         | configuration_bits::onednn
+#endif
+#if defined(HEDDLE_PORTABLE_GEMM)
+                                        | configuration_bits::portable_gemm
 #endif
 #if defined(HEDDLE_WITH_CUDNN)
                                         | configuration_bits::cudnn

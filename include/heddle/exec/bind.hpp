@@ -111,6 +111,10 @@ struct collector {
 
   template <class L>
   void leaf(const L& l) {
+    add(l);
+  }
+  template <class L>
+  void add(const L& l) {
     const auto& t = [&l]() -> const auto& {
       if constexpr (requires { l.value(); }) {
         return l.value();
@@ -124,6 +128,9 @@ struct collector {
   void scalar(double value) { (scalars++)->floating = value; }
   void scalar(std::int64_t value) { (scalars++)->integral = value; }
 };
+
+/// Tag: a visitor of one's own, derived from collector, collects.
+struct with_visitor {};
 
 }  // namespace detail
 
@@ -142,7 +149,18 @@ struct bound {
   template <class... E>
   explicit bound(const E&... e) {
     detail::collector c{leaves, scalars};
-    (collect(e, c), ...);
+    (heddle::detail::visit_operand(e, c), ...);
+    finish();
+  }
+  /// With a visitor of one's own, which calls c.add(leaf) and c.scalar(value).
+  template <class Visitor, class... E>
+  bound(detail::with_visitor, Visitor& visitor, const E&... e) {
+    static_cast<detail::collector&>(visitor) = {leaves, scalars};
+    (heddle::detail::visit_operand(e, visitor), ...);
+    finish();
+  }
+
+  void finish() {
     constexpr auto& t = Statement::table;
     device = detail::common_device(leaves, operands);
     detail::broadcast_extents(leaves, t.operand_maps.values, operands, extents);
@@ -168,12 +186,6 @@ struct bound {
       result[i] = axis < graph::max_axes ? extents[axis] : 1;
     }
     return result;
-  }
-
- private:
-  template <class E>
-  static void collect(const E& e, detail::collector& c) {
-    heddle::detail::visit_operand(e, c);
   }
 };
 

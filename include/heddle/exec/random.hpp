@@ -31,9 +31,9 @@ inline constexpr bool is_double = sizeof(T) == sizeof(double);
 
 }  // namespace detail
 
-// Of a random node with axis map m: `seed` is its first operand; `sample` the coordinate at position
-// 0 of m (0 where that is broadcast, or m is empty) plus its second operand, the offset; `element`
-// the row-major index over the coordinates at positions 1, 2, … of m.
+// Of a random node with axis map m: `seed` is its first operand; `sample` the coordinate at
+// position 0 of m (0 where that is broadcast, or m is empty) plus its second operand, the offset;
+// `element` the row-major index over the coordinates at positions 1, 2, … of m.
 
 /// Uniform on [0, 1), T float or double: the top 24 bits of word 0, or 53 bits of words 0 and 1.
 template <class T>

@@ -98,13 +98,14 @@ struct statement {
   static constexpr bool has_variable = (heddle::detail::holds_variable<E> || ...);
 
   /// The trace, its graph and the places of its operands.
-  static constexpr graph::framed trace(int* operands = nullptr, int* scalars = nullptr) {
+  static constexpr graph::framed trace() {
     heddle::detail::tracer t;
+    return trace(t);
+  }
+  static constexpr graph::framed trace(heddle::detail::tracer& t) {
     symbol roots[output_count];
     int count = 0;
     (heddle::detail::trace_results<E>(t, roots, count), ...);
-    if (operands != nullptr) *operands = t.operands;
-    if (scalars != nullptr) *scalars = t.scalars;
     for (symbol& root : roots) {
       if (root.weak != symbol::scalar::none) {
         root = graph::materialize(t.builder, root, root.type());
@@ -122,7 +123,10 @@ struct statement {
   };
   static constexpr sizes size = [] {
     sizes s;
-    const graph::framed f = trace(&s.operands, &s.scalars);
+    heddle::detail::tracer t;
+    const graph::framed f = trace(t);
+    s.operands = t.operands;
+    s.scalars = t.scalars;
     s.checks = detail::reduction_checks(f.result).size();
     return s;
   }();
@@ -131,12 +135,17 @@ struct statement {
 
   struct tables {
     detail::table<graph::axis_map, static_cast<std::size_t>(size.operands)> operand_maps;
+    detail::table<std::int8_t, static_cast<std::size_t>(size.operands)> operand_ranks;
+    detail::table<bool, static_cast<std::size_t>(size.operands)> variables;
     detail::table<graph::axis_map, static_cast<std::size_t>(output_count)> output_maps;
     detail::table<reduction_check, size.checks> checks;
   };
   static constexpr tables table = [] {
     tables t;
-    const graph::framed f = trace();
+    heddle::detail::tracer traced;
+    const graph::framed f = trace(traced);
+    detail::fill(t.operand_ranks, traced.ranks);
+    detail::fill(t.variables, traced.variables);
     for (std::size_t i = 0; i < static_cast<std::size_t>(size.operands); ++i) {
       t.operand_maps.values[i] =
           i < f.operand_maps.size() ? f.operand_maps[i] : graph::empty_map;

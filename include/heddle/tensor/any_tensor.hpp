@@ -17,8 +17,8 @@
 
 namespace heddle::inline v0 {
 
-/// A shared handle as `tensor`, without dtype and rank in its type. Made by default it is undefined: of
-/// rank 0 and dtype f32, without elements.
+/// A shared handle as `tensor`, without dtype and rank in its type. Made by default it is
+/// undefined: of rank 0 and dtype f32, without elements.
 class any_tensor {
  public:
   any_tensor() = default;
@@ -36,8 +36,8 @@ class any_tensor {
     }
   }
 
-  /// Contiguous elements that are not initialised. Throws shape_error for a rank above 8 or negative
-  /// extents, type_error for an invalid dtype, out_of_memory.
+  /// Contiguous elements that are not initialised. Throws shape_error for a rank above 8 or
+  /// negative extents, type_error for an invalid dtype, out_of_memory.
   [[nodiscard]] static any_tensor allocate(heddle::dtype type,
                                            std::span<const std::int64_t> extents,
                                            heddle::device where = cpu()) {
@@ -102,7 +102,9 @@ class any_tensor {
   /// The first element; null on `meta()`. Does not wait for the device: see `synchronize`.
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] const handle<heddle::storage>& storage() const noexcept { return storage_; }
-  [[nodiscard]] std::uint32_t version() const noexcept { return storage_ ? storage_->version() : 0; }
+  [[nodiscard]] std::uint32_t version() const noexcept {
+    return storage_ ? storage_->version() : 0;
+  }
   /// Throws state_error for an undefined tensor.
   [[nodiscard]] heddle::device device() const {
     require_defined("device");

@@ -86,7 +86,8 @@ void copy_axes(std::byte* to, const std::byte* from, const merged_axes& axes) {
     return;
   }
   const int inner = axes.rank - 1;
-  // A tile of both inner axes stays in the first cache where rows of one range are columns of the other.
+  // A tile of both inner axes stays in the first cache where rows of one range are columns of the
+  // other.
   constexpr std::int64_t tile = 32;
   const bool tiled = inner > 0 && axes.second[inner] > axes.second[inner - 1];
   const int outer = tiled ? inner - 1 : inner;
@@ -99,11 +100,10 @@ void copy_axes(std::byte* to, const std::byte* from, const merged_axes& axes) {
         for (std::int64_t column = 0; column < columns; column += tile) {
           const std::int64_t width = column + tile < columns ? tile : columns - column;
           for (std::int64_t r = row; r < row_end; ++r) {
-            copy_row<Size>(
-                to + (r * axes.first[inner - 1] + column * axes.first[inner]) * size,
-                axes.first[inner],
-                from + (r * axes.second[inner - 1] + column * axes.second[inner]) * size,
-                axes.second[inner], width);
+            copy_row<Size>(to + (r * axes.first[inner - 1] + column * axes.first[inner]) * size,
+                           axes.first[inner],
+                           from + (r * axes.second[inner - 1] + column * axes.second[inner]) * size,
+                           axes.second[inner], width);
           }
         }
       }
@@ -123,8 +123,8 @@ void copy_axes(std::byte* to, const std::byte* from, const merged_axes& axes) {
   }
 }
 
-/// Copies elements of 1, 2, 4 or 8 bytes between ranges that do not overlap. Strides in elements, 0 or
-/// more; those of the destination are not 0 where an extent is above 1.
+/// Copies elements of 1, 2, 4 or 8 bytes between ranges that do not overlap. Strides in elements, 0
+/// or more; those of the destination are not 0 where an extent is above 1.
 inline void strided_copy(std::byte* to, const std::int64_t* to_strides, const std::byte* from,
                          const std::int64_t* from_strides, const std::int64_t* extents, int rank,
                          std::size_t element_size) {
@@ -187,8 +187,8 @@ inline bool same_map(const memory_map& a, const memory_map& b) noexcept {
   }
 }
 
-/// Whether writing `a` element by element may change an element of `b` that is read later: false for
-/// ranges that are apart, and for the same map. May say true of ranges that only interleave.
+/// Whether writing `a` element by element may change an element of `b` that is read later: false
+/// for ranges that are apart, and for the same map. May say true of ranges that only interleave.
 inline bool overlaps(const memory_map& a, const memory_map& b) noexcept {
   if (a.empty() || b.empty() || same_map(a, b)) return false;
   if (a.end() <= b.begin() || b.end() <= a.begin()) return false;
@@ -206,7 +206,8 @@ inline bool overlaps(const memory_map& a, const memory_map& b) noexcept {
       }
     }
   }
-  const std::uintptr_t apart = a.begin() > b.begin() ? a.begin() - b.begin() : b.begin() - a.begin();
+  const std::uintptr_t apart =
+      a.begin() > b.begin() ? a.begin() - b.begin() : b.begin() - a.begin();
   const std::uintptr_t period = static_cast<std::uintptr_t>(divisor) * a.element_size;
   if (period == 0) return true;
   const std::uintptr_t phase = apart % period;
@@ -259,16 +260,16 @@ struct queued_copy {
 };
 
 /// Copies between host storages, in the order of the source's stream: at once where that is inline.
-/// The destination is new: nothing else uses it yet. Its stream waits, so that a stage that hands on
-/// its result never waits for the one that receives it.
+/// The destination is new: nothing else uses it yet. Its stream waits, so that a stage that hands
+/// on its result never waits for the one that receives it.
 inline void copy_elements(const element_range& to, const element_range& from,
                           const std::int64_t* extents, int rank, std::size_t element_size) {
   const device source = from.held->device();
   const device destination = to.held->device();
   if (source.is_meta() || destination.is_meta()) return;
   if (!source.is_host() || !destination.is_host()) {
-    raise<device_error>("heddle::copy: this program is built without the devices' backend: ", source,
-                        " to ", destination, "; host devices are cpu() and cpu(i)");
+    raise<device_error>("heddle::copy: this program is built without the devices' backend: ",
+                        source, " to ", destination, "; host devices are cpu() and cpu(i)");
   }
   const stream sender = current_stream(source);
   if (sender.is_inline()) {
@@ -288,8 +289,8 @@ inline void copy_elements(const element_range& to, const element_range& from,
   sent.wait(current_stream(destination));
 }
 
-/// Copies into elements that are in use, on the destination's stream: after the work before it on both
-/// streams, and before what follows on either.
+/// Copies into elements that are in use, on the destination's stream: after the work before it on
+/// both streams, and before what follows on either.
 inline void overwrite_elements(const element_range& to, const element_range& from,
                                const std::int64_t* extents, int rank, std::size_t element_size) {
   const stream receiver = current_stream(to.held->device());
@@ -323,8 +324,8 @@ inline void fill_elements(const element_range& to, const void* element, const st
   queue.enqueue(std::move(job));
 }
 
-/// Makes elements readable in the caller: waits for their device. Throws device_error where they are
-/// not in host memory, state_error where there are none.
+/// Makes elements readable in the caller: waits for their device. Throws device_error where they
+/// are not in host memory, state_error where there are none.
 HEDDLE_COLD inline void make_readable_slowly(const storage* held, const char* function) {
   if (held == nullptr) {
     raise<state_error>("heddle::", function,

@@ -32,8 +32,8 @@ tensor<T, Rank> tabulate(const extents<Rank>& extents, device where, Function va
 
 template <class Number>
 [[noreturn]] HEDDLE_COLD void raise_range(Number start, Number end, Number step) {
-  raise<value_error>("heddle::arange: the step does not lead from start to end: ", start, " to ", end,
-                     " by ", step,
+  raise<value_error>("heddle::arange: the step does not lead from start to end: ", start, " to ",
+                     end, " by ", step,
                      "; its sign is that of end - start, it is not 0, and all are finite");
 }
 // How many of start, start + step, … lie before end.
@@ -105,14 +105,16 @@ template <class T, int Rank>
 /// Throws value_error where the step is 0 or leads away from end.
 template <class T>
 [[nodiscard]] tensor<T, 1> arange(compute_type<T> start, compute_type<T> end,
-                                  compute_type<T> step = compute_type<T>(1),
-                                  device where = cpu()) {
+                                  compute_type<T> step = compute_type<T>(1), device where = cpu()) {
   static_assert(!std::is_same_v<T, bool>, "heddle::arange: there is no range of bool");
   using number = std::conditional_t<is_floating(dtype_of<T>), double, std::int64_t>;
   const number first = start, by = step;
   const std::int64_t count = detail::steps_between(first, number(end), by);
-  return detail::tabulate<T, 1>(
-      {count}, where, [=](std::int64_t i) { return first + static_cast<number>(i) * by; });
+  // Integers wrap, so that i · step may pass the largest one and come back.
+  using wrapping = std::conditional_t<is_floating(dtype_of<T>), double, std::uint64_t>;
+  return detail::tabulate<T, 1>({count}, where, [=](std::int64_t i) {
+    return static_cast<wrapping>(first) + static_cast<wrapping>(i) * static_cast<wrapping>(by);
+  });
 }
 
 /// 0, 1, … before end.
@@ -158,12 +160,12 @@ template <class T, int Rank>
                          contiguous_strides(extents));
 }
 
-/// The same, given to the tensor: `deleter(data)` runs when the last handle is gone, in any thread. It
-/// does not throw.
+/// The same, given to the tensor: `deleter(data)` runs when the last handle is gone, in any thread.
+/// It does not throw.
 template <class T, int Rank, class Deleter>
-  requires(!std::is_same_v<Deleter, device>)
-[[nodiscard]] tensor<T, Rank> from_pointer(T* data, const extents<Rank>& extents, Deleter deleter,
-                                           device where = cpu()) {
+requires(!std::is_same_v<Deleter, device>)
+    [[nodiscard]] tensor<T, Rank> from_pointer(T* data, const extents<Rank>& extents,
+                                               Deleter deleter, device where = cpu()) {
   struct owner {
     Deleter deleter;
     T* data;

@@ -15,6 +15,8 @@ struct tracer {
   graph::builder builder;
   int operands = 0;
   int scalars = 0;
+  graph::list<bool> variables;  ///< per operand: whether it is one the tape differentiates
+  graph::list<std::int8_t> ranks;
 
   constexpr tracer() { builder.tracing = true; }
 };
@@ -98,6 +100,8 @@ constexpr symbol trace_operand(tracer& t) {
   if constexpr (requires { E::trace(t); }) {
     return E::trace(t);
   } else {
+    t.variables.push_back(requires { E::is_variable; });
+    t.ranks.push_back(static_cast<std::int8_t>(E::rank));
     return graph::trace_input(t.builder, t.operands++, E::type, E::rank);
   }
 }

@@ -13,8 +13,8 @@ namespace heddle::inline v0 {
 /// The end of an axis, whatever its extent: `slice(2, to_end)`.
 inline constexpr std::int64_t to_end = INT64_MAX;
 
-/// The indices begin, begin + step, … below end, as Python's `begin:end:step`: negative ones count from
-/// the end of the axis, and both are cut to its extent.
+/// The indices begin, begin + step, … below end, as Python's `begin:end:step`: negative ones count
+/// from the end of the axis, and both are cut to its extent.
 struct slice {
   std::int64_t begin;
   std::int64_t end;
@@ -28,8 +28,8 @@ struct slice {
 /// The type of `all`.
 struct all_indices {};
 
-/// Selects a whole axis: `x(all, 0)`. A function, so that it stands beside CUDA's `::all` where both
-/// namespaces are in sight: there, write `x(all(), 0)`.
+/// Selects a whole axis: `x(all, 0)`. A function, so that it stands beside CUDA's `::all` where
+/// both namespaces are in sight: there, write `x(all(), 0)`.
 constexpr all_indices all() noexcept { return {}; }
 
 namespace detail {
@@ -46,8 +46,8 @@ constexpr int checked_axis() {
                                                  const std::int64_t* extents, int rank) {
   const std::int64_t extent = extents[axis];
   if (extent == 0) {
-    raise<index_error>("heddle::", function, ": the axis is empty: index ", index, " on axis ", axis,
-                       " of ", to_string(extents, rank), "; an empty axis has no elements");
+    raise<index_error>("heddle::", function, ": the axis is empty: index ", index, " on axis ",
+                       axis, " of ", to_string(extents, rank), "; an empty axis has no elements");
   }
   raise<index_error>("heddle::", function, ": the index is outside of its axis: ", index,
                      " on axis ", axis, " of ", to_string(extents, rank), "; indices are ", -extent,

@@ -10,8 +10,8 @@
 
 namespace heddle::inline v0 {
 
-/// Visits the elements in row-major order of their indices, whatever the strides. Lives no longer than
-/// the tensor's storage.
+/// Visits the elements in row-major order of their indices, whatever the strides. Lives no longer
+/// than the tensor's storage.
 template <class T, int Rank>
 class element_iterator {
  public:

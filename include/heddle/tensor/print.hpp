@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Printing of tensors as NumPy does with precision 4: aligned columns, nested brackets, and `...` in
-// tensors of more than 1000 elements.
+// Printing of tensors as NumPy does with precision 4: aligned columns, nested brackets, and `...`
+// in tensors of more than 1000 elements.
 #pragma once
 
 #include <charconv>
@@ -20,10 +20,10 @@ namespace heddle::inline v0 {
 
 namespace detail {
 
-inline constexpr int print_precision = 4;          // digits behind the point
+inline constexpr int print_precision = 4;              // digits behind the point
 inline constexpr std::int64_t print_threshold = 1000;  // elements printed in full
-inline constexpr std::int64_t print_edge = 3;      // indices at either end of a longer axis
-inline constexpr std::size_t print_width = 75;     // of a line
+inline constexpr std::int64_t print_edge = 3;          // indices at either end of a longer axis
+inline constexpr std::size_t print_width = 75;         // of a line
 
 /// A number as words of text: what stands before the point, behind it, and the exponent.
 struct printed_number {
@@ -54,17 +54,18 @@ inline decimal parse_decimal(const char* text, const char* end) {
 inline decimal shortest_decimal(double value, dtype type) {
   char text[40];
   if (type == dtype::f64) {
-    return parse_decimal(text, std::to_chars(text, text + sizeof text, value,
-                                             std::chars_format::scientific).ptr);
+    return parse_decimal(
+        text, std::to_chars(text, text + sizeof text, value, std::chars_format::scientific).ptr);
   }
   const float single = static_cast<float>(value);
   if (type == dtype::f32) {
-    return parse_decimal(text, std::to_chars(text, text + sizeof text, single,
-                                             std::chars_format::scientific).ptr);
+    return parse_decimal(
+        text, std::to_chars(text, text + sizeof text, single, std::chars_format::scientific).ptr);
   }
   for (int precision = 0;; ++precision) {
-    const char* const end = std::to_chars(text, text + sizeof text, value,
-                                          std::chars_format::scientific, precision).ptr;
+    const char* const end =
+        std::to_chars(text, text + sizeof text, value, std::chars_format::scientific, precision)
+            .ptr;
     float read = 0;
     std::from_chars(text, end, read);
     const bool same = type == dtype::f16 ? float16(read).bits == float16(single).bits
@@ -77,43 +78,50 @@ inline void trim_zeros(std::string& fraction) {
   while (!fraction.empty() && fraction.back() == '0') fraction.pop_back();
 }
 
-/// Positional or scientific notation, with up to `print_precision` digits behind the point.
-inline printed_number print_number(double value, dtype type, bool scientific) {
-  decimal shortest = shortest_decimal(value, type);
+inline printed_number set_scientific(double value, const decimal& number) {
+  printed_number result;
+  result.whole = __builtin_signbit(value) ? "-" : "";
+  result.whole += number.digits[0];
+  result.fraction = number.digits.substr(1);
+  const int magnitude = number.exponent < 0 ? -number.exponent : number.exponent;
+  result.exponent = number.exponent < 0 ? "-" : "+";
+  if (magnitude < 10) result.exponent += '0';
+  result.exponent += std::to_string(magnitude);
+  return result;
+}
+
+/// Scientific notation with exactly so many digits behind the point.
+inline printed_number print_scientific(double value, int precision) {
+  char text[40];
+  const char* const end =
+      std::to_chars(text, text + sizeof text, value, std::chars_format::scientific, precision).ptr;
+  return set_scientific(value, parse_decimal(text, end));
+}
+
+/// The shortest digits that name the value, with at most `print_precision` behind the point, in
+/// positional or scientific notation.
+inline printed_number print_shortest(double value, dtype type, bool scientific) {
+  const decimal shortest = shortest_decimal(value, type);
   const int count = static_cast<int>(shortest.digits.size());
   printed_number result;
-  if (__builtin_signbit(value)) result.whole = "-";
   if (scientific) {
-    if (count - 1 > print_precision) {
-      char text[40];
-      shortest = parse_decimal(text, std::to_chars(text, text + sizeof text, value,
-                                                   std::chars_format::scientific, print_precision)
-                                         .ptr);
-    }
-    result.whole += shortest.digits[0];
-    result.fraction = shortest.digits.substr(1);
-    const int magnitude = shortest.exponent < 0 ? -shortest.exponent : shortest.exponent;
-    result.exponent = std::to_string(magnitude);
-    result.exponent.insert(0, result.exponent.size() < 2 ? 1 : 0, '0');
-    result.exponent.insert(0, 1, shortest.exponent < 0 ? '-' : '+');
+    result = count - 1 > print_precision ? print_scientific(value, print_precision)
+                                         : set_scientific(value, shortest);
   } else if (count - 1 - shortest.exponent > print_precision) {
     // Not printf, whose point depends on the locale.
     char text[400];
-    const std::string_view all(
-        text, static_cast<std::size_t>(std::to_chars(text, text + sizeof text, value,
-                                                     std::chars_format::fixed, print_precision)
-                                           .ptr -
-                                       text));
-    result.whole = all.substr(0, all.find('.'));
-    result.fraction = all.substr(all.find('.') + 1);
+    const char* const end =
+        std::to_chars(text, text + sizeof text, value, std::chars_format::fixed, print_precision)
+            .ptr;
+    const std::string_view whole_number(text, static_cast<std::size_t>(end - text));
+    result.whole = whole_number.substr(0, whole_number.find('.'));
+    result.fraction = whole_number.substr(whole_number.find('.') + 1);
   } else {
-    std::string& digits = shortest.digits;
-    if (shortest.exponent < 0) {
-      digits.insert(0, static_cast<std::size_t>(-shortest.exponent), '0');
-      shortest.exponent = 0;
-    }
-    const auto before = static_cast<std::size_t>(shortest.exponent) + 1;
+    std::string digits = shortest.digits;
+    if (shortest.exponent < 0) digits.insert(0, static_cast<std::size_t>(-shortest.exponent), '0');
+    const auto before = static_cast<std::size_t>(shortest.exponent < 0 ? 0 : shortest.exponent) + 1;
     if (digits.size() < before) digits.append(before - digits.size(), '0');
+    result.whole = __builtin_signbit(value) ? "-" : "";
     result.whole += digits.substr(0, before);
     result.fraction = digits.substr(before);
   }
@@ -124,6 +132,19 @@ inline printed_number print_number(double value, dtype type, bool scientific) {
 inline std::string aligned_right(std::string text, std::size_t width) {
   if (text.size() < width) text.insert(0, width - text.size(), ' ');
   return text;
+}
+
+inline double rounded_to(double value, dtype type) {
+  switch (type) {
+    case dtype::f64:
+      return value;
+    case dtype::f32:
+      return static_cast<double>(static_cast<float>(value));
+    case dtype::bf16:
+      return static_cast<double>(static_cast<float>(bfloat16(value)));
+    default:
+      return static_cast<double>(static_cast<float>(float16(value)));
+  }
 }
 
 /// Words of one width for floating values, as NumPy's FloatingFormat.
@@ -141,14 +162,17 @@ inline std::vector<std::string> print_floats(const std::vector<double>& values, 
     if (magnitude > largest) largest = magnitude;
     if (magnitude > 0 && magnitude < smallest) smallest = magnitude;
   }
-  const bool scientific =
-      largest > 0 && (largest >= 1e8 || smallest < 1e-4 || largest / smallest > 1000);
+  // NumPy compares in the dtype. Its limit is the first power of ten that not all digits of the
+  // dtype reach, and bf16 is not among its dtypes.
+  const double limit = type == dtype::f64 ? 1e8 : type == dtype::f32 ? 1e6 : 1e3;
+  const bool scientific = largest > 0 && (largest >= limit || smallest < rounded_to(1e-4, type) ||
+                                          rounded_to(largest / smallest, type) > 1000);
   std::vector<printed_number> numbers;
   std::size_t whole = 0, fraction = 0, exponent = 0;
   for (const double value : values) {
     numbers.emplace_back();
     if (!__builtin_isfinite(value)) continue;
-    printed_number& number = numbers.back() = print_number(value, type, scientific);
+    printed_number& number = numbers.back() = print_shortest(value, type, scientific);
     if (number.whole.size() > whole) whole = number.whole.size();
     if (number.fraction.size() > fraction) fraction = number.fraction.size();
     if (number.exponent.size() > exponent) exponent = number.exponent.size();
@@ -166,9 +190,10 @@ inline std::vector<std::string> print_floats(const std::vector<double>& values, 
       continue;
     }
     printed_number& number = numbers[i];
+    // Places that the shortest digits leave open show the exact value's digits: 9.9976e-02 of f16.
+    if (scientific) number = print_scientific(values[i], static_cast<int>(fraction));
     std::string word = aligned_right(number.whole, whole) + '.' + number.fraction;
-    const std::size_t missing = fraction - number.fraction.size();
-    word.append(missing, scientific ? '0' : ' ');
+    word.append(fraction - number.fraction.size(), ' ');
     if (scientific) {
       word += 'e';
       word += number.exponent[0];
@@ -244,8 +269,8 @@ class printer {
       }
       return;
     }
-    const std::int64_t step =
-        x_.strides()[static_cast<std::size_t>(axis)] * static_cast<std::int64_t>(size_of(x_.dtype()));
+    const std::int64_t step = x_.strides()[static_cast<std::size_t>(axis)] *
+                              static_cast<std::int64_t>(size_of(x_.dtype()));
     for (std::int64_t i = 0; i < extent(axis); ++i) {
       if (shortens(axis) && i == print_edge) i = extent(axis) - print_edge;
       collect(place + i * step, axis + 1);
@@ -299,8 +324,8 @@ class printer {
 
 }  // namespace detail
 
-/// The elements as text, in NumPy's format with precision 4. Waits for the tensor's device. Of a tensor
-/// on `meta()`, dtype and extents; of an undefined one, "undefined".
+/// The elements as text, in NumPy's format with precision 4. Waits for the tensor's device. Of a
+/// tensor on `meta()`, dtype and extents; of an undefined one, "undefined".
 [[nodiscard]] inline std::string to_string(const any_tensor& x) {
   if (!x.defined()) return "undefined";
   if (x.device().is_meta()) {

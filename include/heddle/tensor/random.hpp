@@ -32,7 +32,8 @@ struct portable_math {
   }
 };
 
-/// Uniform on [0, 1). The 16-bit types take no more bits than they hold, so that none rounds up to 1.
+/// Uniform on [0, 1). The 16-bit types take no more bits than they hold, so that none rounds up
+/// to 1.
 template <class T>
 T uniform_of(philox_words words) {
   if constexpr (std::is_same_v<T, double>) {
@@ -53,10 +54,9 @@ template <class T, int Rank>
 [[nodiscard]] tensor<T, Rank> rand(const extents<Rank>& extents, generator& from,
                                    device where = cpu()) {
   static_assert(is_floating(dtype_of<T>), "heddle::rand: the dtype is not floating");
-  return detail::tabulate<T, Rank>(
-      extents, where, [use = from.next()](std::int64_t i) {
-        return detail::uniform_of<T>(use(static_cast<std::uint64_t>(i)));
-      });
+  return detail::tabulate<T, Rank>(extents, where, [use = from.next()](std::int64_t i) {
+    return detail::uniform_of<T>(use(static_cast<std::uint64_t>(i)));
+  });
 }
 template <class T, int Rank>
 [[nodiscard]] tensor<T, Rank> rand(const extents<Rank>& extents, device where = cpu()) {
@@ -108,8 +108,8 @@ template <class T, int Rank>
 /// The integers 0 to n - 1 in random order (Fisher and Yates). Throws shape_error for negative n.
 [[nodiscard]] inline tensor<std::int64_t, 1> randperm(std::int64_t n, generator& from,
                                                       device where = cpu()) {
-  tensor<std::int64_t, 1> result = detail::tabulate<std::int64_t, 1>(
-      {n}, where, [](std::int64_t i) { return i; });
+  tensor<std::int64_t, 1> result =
+      detail::tabulate<std::int64_t, 1>({n}, where, [](std::int64_t i) { return i; });
   std::int64_t* const data = result.data();
   const random_state use = from.next();
   for (std::int64_t i = data == nullptr ? 0 : n - 1; i > 0; --i) {

@@ -65,12 +65,13 @@ concept sized_range = !expression<Range> && requires(const Range& range) {
 
 }  // namespace detail
 
-/// A shared handle to elements of type T, laid out by extents and strides in a storage on one device.
-/// Copies share the elements, as do views; `clone` copies them. A tensor made by default is undefined.
+/// A shared handle to elements of type T, laid out by extents and strides in a storage on one
+/// device. Copies share the elements, as do views; `clone` copies them. A tensor made by default is
+/// undefined.
 ///
-/// As with any handle, const says that the handle stays the same, not the elements. Access to single
-/// elements is for the host: it waits for the queue of `cpu(i)`, and writing that way leaves the
-/// version counter alone (`fill_`, `+=` and `assign` count).
+/// As with any handle, const says that the handle stays the same, not the elements. Access to
+/// single elements is for the host: it waits for the queue of `cpu(i)`, and writing that way leaves
+/// the version counter alone (`fill_`, `+=` and `assign` count).
 template <class T, int Rank>
 class tensor {
   static_assert(element<T>,
@@ -101,7 +102,8 @@ class tensor {
   static tensor allocate(const heddle::extents<Rank>& extents, heddle::device where) {
     const std::int64_t bytes =
         checked_multiply(checked_element_count(extents), static_cast<std::int64_t>(sizeof(T)));
-    handle<heddle::storage> made = heddle::storage::allocate(static_cast<std::size_t>(bytes), where);
+    handle<heddle::storage> made =
+        heddle::storage::allocate(static_cast<std::size_t>(bytes), where);
     T* const data = reinterpret_cast<T*>(made->data());
     return tensor(std::move(made), data, extents, contiguous_strides(extents));
   }
@@ -144,8 +146,7 @@ class tensor {
 
   /// Evaluates an expression of the same rank and dtype.
   template <class E>
-    requires detail::expression_other_than<E, tensor>
-  tensor(const E& e) {
+  requires detail::expression_other_than<E, tensor> tensor(const E& e) {
     static_assert(E::rank == Rank,
                   "heddle::tensor: the expression's rank is not the tensor's; "
                   "write tensor<T, rank of the expression>");
@@ -172,7 +173,8 @@ class tensor {
   [[nodiscard]] std::int64_t size() const noexcept {
     return Rank > 0 || defined() ? element_count(extents_) : 0;
   }
-  /// The first element; null on `meta()`. Memory of the tensor's device; does not wait for its queue.
+  /// The first element; null on `meta()`. Memory of the tensor's device; does not wait for its
+  /// queue.
   [[nodiscard]] T* data() const noexcept { return data_; }
   /// Throws state_error for an undefined tensor.
   [[nodiscard]] heddle::device device() const {
@@ -187,14 +189,16 @@ class tensor {
     return heddle::is_contiguous(extents_, strides_);
   }
   /// How often the storage was written in place; 0 for an undefined tensor.
-  [[nodiscard]] std::uint32_t version() const noexcept { return storage_ ? storage_->version() : 0; }
+  [[nodiscard]] std::uint32_t version() const noexcept {
+    return storage_ ? storage_->version() : 0;
+  }
 
   /// With Rank integers: the element, on the host. Negative indices count from the end.
   /// With slices, `all`, or fewer indices than axes: a view, `x(slice(1, 3), all, 0)`, that may be
   /// assigned to, `x(0) = e`. Throws index_error; element access also device_error.
   template <class... Indices>
   decltype(auto) operator()(Indices... indices) const {
-    static_assert(((detail::is_position<Indices> || detail::is_range<Indices>) && ...),
+    static_assert(((detail::is_position<Indices> || detail::is_range<Indices>)&&...),
                   "heddle::tensor: an index is not an integer, a slice or `all`");
     static_assert(sizeof...(Indices) <= Rank, "heddle::tensor: there are more indices than axes");
     if constexpr (sizeof...(Indices) == Rank && (detail::is_position<Indices> && ...)) {
@@ -235,8 +239,8 @@ class tensor {
   [[nodiscard]] tensor clone() const { return copied_to(device()); }
   /// This tensor where it is contiguous, otherwise a copy that is.
   [[nodiscard]] tensor contiguous() const { return is_contiguous() ? *this : clone(); }
-  /// This tensor where it is on that device, otherwise a contiguous copy there. The copy is queued on
-  /// this device's stream, and the other's waits for it. To `meta()`: the extents.
+  /// This tensor where it is on that device, otherwise a contiguous copy there. The copy is queued
+  /// on this device's stream, and the other's waits for it. To `meta()`: the extents.
   [[nodiscard]] tensor to(heddle::device where) const {
     const heddle::device from = device();
     if (where == from) return *this;
@@ -261,7 +265,8 @@ class tensor {
     return result;
   }
   /// The indices begin, begin + step, … below end of one axis; a view. As Python's slices, negative
-  /// indices count from the end and both are cut to the extent. Throws index_error for a step below 1.
+  /// indices count from the end and both are cut to the extent. Throws index_error for a step
+  /// below 1.
   template <int Axis>
   [[nodiscard]] tensor slice(std::int64_t begin, std::int64_t end, std::int64_t step = 1) const {
     constexpr int axis = detail::checked_axis<Axis, Rank>();
@@ -345,17 +350,17 @@ class tensor {
   heddle::strides<Rank> strides_;
 };
 
-/// What indexing yields: a tensor that shares the elements, and writes them when it is assigned to at
-/// once: `x(slice(0, 2), all) = e`, `x(0) = 1.f`. Kept in a variable it is a tensor like any other
-/// that cannot be assigned to: write `assign(view, e)`.
+/// What indexing yields: a tensor that shares the elements, and writes them when it is assigned to
+/// at once: `x(slice(0, 2), all) = e`, `x(0) = 1.f`. Kept in a variable it is a tensor like any
+/// other that cannot be assigned to: write `assign(view, e)`.
 template <class T, int Rank>
 class indexed_view : public tensor<T, Rank> {
  public:
   explicit indexed_view(tensor<T, Rank> viewed) noexcept : tensor<T, Rank>(std::move(viewed)) {}
   indexed_view(const indexed_view&) = default;
 
-  /// Evaluates an expression, broadcast to the view's extents, into its elements; or fills them with
-  /// one value.
+  /// Evaluates an expression, broadcast to the view's extents, into its elements; or fills them
+  /// with one value.
   template <class E>
   const indexed_view& operator=(const E& e) && {
     if constexpr (expression<E>) {
@@ -372,11 +377,14 @@ class indexed_view : public tensor<T, Rank> {
     const tensor<T, Rank>& source = other;
     return std::move(*this) = source;
   }
+  template <class E>
+  void operator=(const E& e) & = delete;  // write assign(view, e)
+  void operator=(const indexed_view& other) & = delete;
 };
 
 /// `tensor h = matmul(a, b);` names neither dtype nor rank.
 template <class E>
-  requires expression<E>
-tensor(const E&) -> tensor<type_of<E::type>, E::rank>;
+requires expression<E> tensor(const E&)
+->tensor<type_of<E::type>, E::rank>;
 
 }  // namespace heddle::inline v0

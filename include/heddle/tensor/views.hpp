@@ -45,14 +45,16 @@ inline void infer_extent(const char* function, const std::int64_t* from, int fro
     valid = valid && known == count;
   }
   if (!valid) {
-    raise<shape_error>("heddle::", function, ": the extents do not fit: ",
-                       to_string(from, from_rank), " as ", to_string(wanted, rank),
+    raise<shape_error>("heddle::", function,
+                       ": the extents do not fit: ", to_string(from, from_rank), " as ",
+                       to_string(wanted, rank),
                        "; the number of elements stays the same, and one extent may be -1");
   }
 }
 
 /// The strides that give the elements new extents without a copy; false where there are none. The
-/// number of elements is the same. As PyTorch's `view`: axes are split and joined where they lie dense.
+/// number of elements is the same. As PyTorch's `view`: axes are split and joined where they lie
+/// dense.
 inline bool view_strides(const std::int64_t* extents, const std::int64_t* strides, int rank,
                          const std::int64_t* wanted, std::int64_t* result, int wanted_rank) {
   std::int64_t stride = 1;

@@ -2,8 +2,9 @@
 // The interpreter: executes a graph at run time, node by node, each value held in memory.
 //
 // It computes what the compiled nests compute: 16-bit floats in f32, rounded where a cast node or a
-// store says so and nowhere else; integers wrapping; comparisons with a NaN false; extrema keeping a
-// NaN. All values stand before the first store is made, so an output may share an operand's memory.
+// store says so and nowhere else; integers wrapping; comparisons with a NaN false; extrema keeping
+// a NaN. All values stand before the first store is made, so an output may share an operand's
+// memory.
 #pragma once
 
 #include <heddle/core/memory.hpp>
@@ -84,7 +85,8 @@ class interpreter {
         return input(n, out);
       case op::argument: {
         const scalar_bits bits = l_.scalars[n.a];
-        return n.extra == 1 ? scalar(out, n.type, bits.integral) : scalar(out, n.type, bits.floating);
+        return n.extra == 1 ? scalar(out, n.type, bits.integral)
+                            : scalar(out, n.type, bits.floating);
       }
       case op::constant:
         if (is_floating(n.type)) {
@@ -127,8 +129,7 @@ class interpreter {
 
   template <class T>
   void scalar(std::byte* out, dtype type, T x) {
-    constexpr value_class from =
-        std::is_same_v<T, double> ? value_class::f64 : value_class::i64;
+    constexpr value_class from = std::is_same_v<T, double> ? value_class::f64 : value_class::i64;
     kernels::find_convert(from, compute_dtype(type))(out, &x, 1);
   }
 
@@ -201,11 +202,10 @@ class interpreter {
       const bool one_index = rows.row_strides[2] == 0;
       const std::int64_t length = one_index ? count : 1;
       for (std::int64_t i = 0; i < count; i += length) {
-        const std::int64_t index =
-            index_at(n.a, at[2] + i * rows.row_strides[2], o, "take");
+        const std::int64_t index = index_at(n.a, at[2] + i * rows.row_strides[2], o, "take");
         load(out + (at[0] + i) * width,
-             o.data + (at[1] + i * rows.row_strides[1] + index * step) * size,
-             rows.row_strides[1], length);
+             o.data + (at[1] + i * rows.row_strides[1] + index * step) * size, rows.row_strides[1],
+             length);
       }
     });
   }
@@ -313,12 +313,12 @@ class interpreter {
     const element_loop loop =
         n.code >= op::user
             ? nullptr
-            : kernels::find_element(
-                  n.code, info.rule == graph::result_rule::selection ? class_of(n.type)
-                                                                     : class_at(n.a));
+            : kernels::find_element(n.code, info.rule == graph::result_rule::selection
+                                                ? class_of(n.type)
+                                                : class_at(n.a));
     if (loop == nullptr && n.code < op::user) {
-      raise<type_error>("heddle::interpret: ", info.name, " has operands of dtype ",
-                        g_[n.a].type, "; it takes ",
+      raise<type_error>("heddle::interpret: ", info.name, " has operands of dtype ", g_[n.a].type,
+                        "; it takes ",
                         info.rule == graph::result_rule::floating ? "floating ones" : "bool");
     }
     const std::int64_t width = size_of(class_of(n.type));
@@ -414,27 +414,24 @@ class interpreter {
     const graph::axis_mask kept = graph::mask_of(map);
     const std::int64_t slice = elements_along(kept, l_.extents);
     const std::int64_t total = slice * o.indexed_extent;
-    const handle<storage> memory =
-        storage::allocate(static_cast<std::size_t>(total) * sizeof(Sum));
+    const handle<storage> memory = storage::allocate(static_cast<std::size_t>(total) * sizeof(Sum));
     Sum* sums = reinterpret_cast<Sum*>(memory->data());
     for (std::int64_t i = 0; i < total; ++i) sums[i] = 0;
     const auto domain = static_cast<graph::axis_mask>(kept | g_[n.a].varies | g_[n.b].varies);
-    const axis_strides strides[] = {row_major(kept, l_.extents), strides_at(n.a),
-                                    strides_at(n.b)};
+    const axis_strides strides[] = {row_major(kept, l_.extents), strides_at(n.a), strides_at(n.b)};
     const walk rows(domain, l_.extents, strides, 3);
     const T* x = reinterpret_cast<const T*>(value(n.a));
     rows.for_each_row([&](const std::int64_t* at, std::int64_t count) {
       for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t index =
-            index_at(n.b, at[2] + i * rows.row_strides[2], o, "scatter_add");
+        const std::int64_t index = index_at(n.b, at[2] + i * rows.row_strides[2], o, "scatter_add");
         Sum& sum = sums[index * slice + at[0] + i * rows.row_strides[0]];
         sum = add(sum, static_cast<Sum>(x[at[1] + i * rows.row_strides[1]]));
       }
     });
     const axis_strides out_strides[] = {operand_strides(o, map), row_major(kept, l_.extents)};
     const walk out_rows(kept, l_.extents, out_strides, 2);
-    const store_loop write = kernels::find_store(
-        std::is_integral_v<Sum> ? value_class::i64 : value_class::f64, n.type);
+    const store_loop write =
+        kernels::find_store(std::is_integral_v<Sum> ? value_class::i64 : value_class::f64, n.type);
     const auto size = static_cast<std::int64_t>(heddle::size_of(n.type));
     const std::int64_t step = indexed_stride(o, map);
     for (std::int64_t index = 0; index < o.indexed_extent; ++index) {
@@ -447,8 +444,7 @@ class interpreter {
 
   static double add(double a, double b) { return a + b; }
   static std::int64_t add(std::int64_t a, std::int64_t b) {
-    return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) +
-                                     static_cast<std::uint64_t>(b));
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
   }
 
   const graph::graph& g_;

@@ -21,8 +21,9 @@ constexpr value_class class_of(dtype d) {
 constexpr std::int64_t size_of(value_class c) { return c == value_class::f32 ? 4 : 8; }
 
 template <value_class C>
-using class_type = std::conditional_t<C == value_class::f64, double,
-                                      std::conditional_t<C == value_class::f32, float, std::int64_t>>;
+using class_type =
+    std::conditional_t<C == value_class::f64, double,
+                       std::conditional_t<C == value_class::f32, float, std::int64_t>>;
 template <class T>
 using widened = class_type<class_of(dtype_of<T>)>;
 
@@ -63,7 +64,8 @@ stored<T> store_value(From x) {
   }
 }
 
-using load_loop = void (*)(void* to, const std::byte* from, std::int64_t stride, std::int64_t count);
+using load_loop = void (*)(void* to, const std::byte* from, std::int64_t stride,
+                           std::int64_t count);
 using store_loop = void (*)(std::byte* to, std::int64_t to_stride, const void* from,
                             std::int64_t from_stride, std::int64_t count);
 using convert_loop = void (*)(void* to, const void* from, std::int64_t count);
@@ -104,8 +106,8 @@ struct loops {
       return op_traits<Code>::value(x, rest...);
     } else if constexpr (Code == op::floor) {
       return x;
-    } else if constexpr (Code == op::neg || Code == op::add || Code == op::sub ||
-                         Code == op::mul || Code == op::square) {
+    } else if constexpr (Code == op::neg || Code == op::add || Code == op::sub || Code == op::mul ||
+                         Code == op::square) {
       return static_cast<T>(op_traits<Code>::value(static_cast<std::make_unsigned_t<T>>(x),
                                                    static_cast<std::make_unsigned_t<T>>(rest)...));
     } else if constexpr (Code == op::abs) {

@@ -103,8 +103,20 @@ constexpr graph differentiate(const graph& forward, const derivative_request& re
   // 2. Seeds, then the sweep.
   detail::pending_gradients pending(b, count);
   for (const node& n : forward.nodes) {
-    if (n.code != op::store || !needs[n.a]) continue;
+    if (!is_root(n.code) || !needs[n.a]) continue;
     const auto map = static_cast<axis_map>(n.extra);
+    if (n.code == op::scatter_add) {
+      // the gradient of what was added at an index is the one that stands there
+      const std::uint16_t seed =
+          b.emit({.code = op::gather,
+                  .type = forward[n.a].type,
+                  .a = now[n.b],
+                  .b = static_cast<std::uint16_t>(request.seed_slot + n.c),
+                  .extra = map});
+      pending.add(n.a, forward[n.a].varies,
+                  static_cast<axis_mask>(forward[n.b].varies | mask_of(map)), seed);
+      continue;
+    }
     const std::uint16_t seed =
         b.emit({.code = op::input,
                 .type = forward[n.a].type,

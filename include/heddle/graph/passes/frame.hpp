@@ -191,7 +191,11 @@ constexpr framed frame_statement(const builder& trace, const symbol* roots, int 
         if (const int at = order.find(trace.axis_class(axis)); at >= 0) mask |= 1u << at;
       }
       n.extra = mask;
-      if (n.code == op::iota) n.extra = static_cast<std::uint64_t>(std::countr_zero(mask));
+      if (n.code == op::iota && mask == 0) {
+        n = {.code = op::constant, .type = n.type};  // along an axis of extent 1 there is only 0
+      } else if (n.code == op::iota) {
+        n.extra = static_cast<std::uint64_t>(std::countr_zero(mask));
+      }
     }
     renamed[i] = b.emit(n);
   }

@@ -93,7 +93,8 @@ class scheduler {
       if (is_reduction(n.code)) w.removed = static_cast<axis_mask>(n.extra);
       if (n.code == op::store) w.domain = n.varies;
       if (n.code == op::scatter_add) {
-        w.domain |= g_[n.b].varies | mask_of(static_cast<axis_map>(n.extra));
+        w.domain = static_cast<axis_mask>(w.domain | g_[n.b].varies |
+                                          mask_of(static_cast<axis_map>(n.extra)));
       }
       work_of_[i] = static_cast<int>(works_.size());
       works_.push_back(w);

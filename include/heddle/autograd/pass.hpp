@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The backward pass: a resumable cursor over the nodes that a root reaches. One linear sweep counts
+// the uses each node waits for; a node runs when its count is zero, the latest order first. Nothing
+// recurses.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include <heddle/autograd/node.hpp>
+
+namespace heddle::inline v0 {
+
+/// What a backward pass keeps.
+struct backward_options {
+  bool retain_graph = false;  ///< keep saved values: the same graph can be differentiated again
+  bool create_graph = false;  ///< record the gradients' own computation (implies retain_graph)
+};
+
+namespace detail {
+
+/// A gradient caught on its way into a node, for `grad`.
+struct capture {
+  tape_node* node = nullptr;
+  std::uint16_t output = 0;
+  gradient caught;
+};
+
+/// A derivative to run and to record: what higher orders need of a node.
+struct derivative_request;
+
+class backward_pass_state {
+ public:
+  explicit backward_pass_state(backward_options options) : options_(options) {}
+  /// Runs and records a derivative: autograd/grad.hpp, where passes that create graphs are made. A
+  /// pointer, so that programs without higher orders hold no interpreter.
+  void (*record_derivative)(backward_pass_state&, derivative_request&&) = nullptr;
+  backward_pass_state(const backward_pass_state&) = delete;
+  backward_pass_state& operator=(const backward_pass_state&) = delete;
+  ~backward_pass_state() { abandon(); }
+
+  const backward_options& options() const { return options_; }
+
+  /// Adds a root with the gradient of one of its outputs. All roots are added before the first step.
+  void add_root(const edge& root, gradient seed) {
+    seeds_.push_back({root, static_cast<gradient&&>(seed)});
+  }
+  /// Gradients of these outputs are kept, and leaves collect none.
+  void capture_at(tape_node* node, std::uint16_t output) { captures_.push_back({node, output, {}}); }
+  std::vector<capture>& captures() { return captures_; }
+
+  /// Counts uses: linear in the nodes reached.
+  void start() {
+    std::vector<tape_node*> stack;
+    for (auto& [root, seed] : seeds_) {
+      if (root.node->pending++ == 0) stack.push_back(root.node.get());
+    }
+    while (!stack.empty()) {
+      tape_node* node = stack.back();
+      stack.pop_back();
+      for (int i = 0; i < node->input_count; ++i) {
+        tape_node* input = node->inputs[i].node.get();
+        if (input != nullptr && input->pending++ == 0) stack.push_back(input);
+      }
+    }
+    started_ = true;
+    for (auto& [root, seed] : seeds_) {
+      root.node->incoming[root.output] = static_cast<gradient&&>(seed);
+      finish_use(root.node);
+    }
+  }
+
+  bool done() const { return ready_.empty(); }
+
+  /// The node that runs next.
+  tape_node* next() const { return ready_.empty() ? nullptr : ready_.front().get(); }
+
+  /// Runs one node. Its saved values are freed unless the graph is retained.
+  void step() {
+    std::pop_heap(ready_.begin(), ready_.end(), later);
+    const handle<tape_node> node = static_cast<handle<tape_node>&&>(ready_.back());
+    ready_.pop_back();
+    for (capture& c : captures_) {
+      if (c.node == node.get()) c.caught = node->incoming[c.output];
+    }
+    try {
+      if (!captures_.empty() && node->is_leaf()) {
+        // grad() leaves parameters alone
+      } else if (options_.create_graph) {
+        node->run_recorded(*this);
+      } else {
+        node->run(*this);
+      }
+    } catch (...) {
+      finish_node(*node);
+      throw;
+    }
+    finish_node(*node);
+  }
+
+  void run() {
+    while (!done()) step();
+  }
+
+  /// Adds a gradient to what has come for an output. `count` elements of type T.
+  template <class T>
+  void deliver(const edge& to, gradient&& g, std::int64_t count, device where);
+
+ private:
+  static bool later(const handle<tape_node>& a, const handle<tape_node>& b) {
+    return a->order < b->order;
+  }
+
+  void finish_use(const handle<tape_node>& node) {
+    if (--node->pending == 0) {
+      ready_.push_back(node);
+      std::push_heap(ready_.begin(), ready_.end(), later);
+    }
+  }
+
+  void finish_node(tape_node& node) {
+    node.drop_incoming();
+    // the inputs' handles leave with free_saved, so take them first
+    for (int i = 0; i < node.input_count; ++i) {
+      if (node.inputs[i].node) finish_use(node.inputs[i].node);
+    }
+    if (!options_.retain_graph && !options_.create_graph) node.free_saved();
+  }
+
+  /// Visits what is left without computing, so that no count stays behind.
+  void abandon() noexcept {
+    if (!started_) return;
+    while (!ready_.empty()) {
+      std::pop_heap(ready_.begin(), ready_.end(), later);
+      const handle<tape_node> node = static_cast<handle<tape_node>&&>(ready_.back());
+      ready_.pop_back();
+      node->drop_incoming();
+      for (int i = 0; i < node->input_count; ++i) {
+        if (node->inputs[i].node) finish_use(node->inputs[i].node);
+      }
+    }
+  }
+
+  backward_options options_;
+  bool started_ = false;
+  std::vector<std::pair<edge, gradient>> seeds_;
+  std::vector<handle<tape_node>> ready_;
+  std::vector<capture> captures_;
+};
+
+}  // namespace detail
+}  // namespace heddle::inline v0

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Recording statements: the node a statement leaves on the tape, whose backward is the statement's
+// differentiated program.
+#pragma once
+
+#include <heddle/autograd/variable.hpp>
+#include <heddle/exec/host/sum_to.hpp>
+
+namespace heddle::inline v0 {
+
+namespace detail {
+
+/// The derivative of a statement. Operand slots: the statement's own, then one seed per result, then
+/// one saved value per result. Outputs: gradients of the variables among its operands, in slot order.
+template <class Statement>
+struct derivative_of {
+  static constexpr int operands = Statement::operand_count;
+  static constexpr int outputs = Statement::output_count;
+  static constexpr int slots = operands + 2 * outputs;
+
+  static constexpr graph::graph make() {
+    graph::derivative_request request;
+    request.wanted.resize(static_cast<std::size_t>(operands), false);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
+      request.wanted[i] = Statement::table.variables[i];
+    }
+    request.seed_slot = operands;
+    request.saved_slot = operands + outputs;
+    return graph::differentiate_cheapest(graph::thaw(typename Statement::program{}), request);
+  }
+  using program = graph::frozen<derivative_of>;
+
+  /// Slots that the derivative reads.
+  static constexpr auto reads = [] {
+    exec::detail::table<bool, static_cast<std::size_t>(slots)> t;
+    const auto& p = exec::plan_of<program>;
+    for (std::size_t i = 0; i < p.sizes.reads; ++i) t.values[p.reads[i].slot] = true;
+    return t;
+  }();
+  static constexpr int wanted = [] {
+    int n = 0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
+      n += Statement::table.variables[i] ? 1 : 0;
+    }
+    return n;
+  }();
+  /// Saved operands and results: how many, and how many strides they have in all.
+  static constexpr bool saves(int slot) {
+    return reads[static_cast<std::size_t>(slot)] && (slot < operands || slot >= operands + outputs);
+  }
+  static constexpr int saved = [] {
+    int n = 0;
+    for (int i = 0; i < slots; ++i) n += saves(i) ? 1 : 0;
+    return n;
+  }();
+  static constexpr int saved_strides = [] {
+    int n = 0;
+    for (int i = 0; i < operands; ++i) {
+      if (saves(i)) n += Statement::table.operand_ranks[static_cast<std::size_t>(i)] + 1;
+    }
+    return n;
+  }();
+  /// Axes of the iteration space.
+  static constexpr int axes = [] {
+    unsigned all = 0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
+      all |= graph::mask_of(Statement::table.operand_maps[i]);
+    }
+    return std::bit_width(all);
+  }();
+};
+
+[[noreturn]] HEDDLE_COLD inline void raise_stale() {
+  raise<state_error>(
+      "heddle::backward: a tensor that this gradient needs was written in place after it was read: "
+      "its version has changed; clone it before writing, or write after backward");
+}
+[[noreturn]] HEDDLE_COLD inline void raise_freed() {
+  raise<state_error>(
+      "heddle::backward: the graph was already differentiated and its saved values freed; pass "
+      "retain_graph to the first backward");
+}
+
+/// Collects leaves, and the places of the variables among them.
+template <int Wanted>
+struct recording_collector : exec::detail::collector {
+  edge places[Wanted + 1];
+  int next = 0;
+  bool any = false;
+
+  template <class L>
+  void leaf(const L& l) {
+    this->add(l);
+    if constexpr (requires { L::is_variable; }) {
+      any = any || l.place().node;
+      places[next++] = l.place();
+    }
+  }
+};
+
+/// An operand of a derivative at run time.
+struct recorded_operand {
+  handle<storage> memory;
+  exec::operand at;
+  edge place;                ///< where its own gradient goes, if anywhere
+  std::uint8_t repeats = 0;  ///< axes along which its extent happened to be 1
+  std::uint32_t version = 0;
+};
+
+struct derivative_request {
+  graph::graph derivative;   ///< output j is the gradient of operand slots[j], node's input j
+  std::vector<recorded_operand> operands;
+  std::vector<std::size_t> slots;
+  std::vector<exec::scalar_bits> scalars;
+  std::int64_t extents[graph::max_axes] = {};
+  device where;
+  tape_node* node = nullptr;
+};
+
+/// The node of one statement.
+template <class Statement, class Configuration>
+class statement_node final : public tape_node {
+  using derivative = derivative_of<Statement>;
+  static constexpr int operands = Statement::operand_count;
+  static constexpr int outputs = Statement::output_count;
+  static constexpr int wanted = derivative::wanted;
+
+ public:
+  template <class Results>
+  statement_node(const exec::bound<Statement>& b, edge* places, const Results& results) {
+    input_count = wanted;
+    output_count = outputs;
+    inputs = edges_;
+    incoming = incoming_;
+    for (int i = 0; i < wanted; ++i) edges_[i] = static_cast<edge&&>(places[i]);
+    for (int i = 0; i < derivative::axes; ++i) extents_[i] = b.extents[i];
+    for (int i = 0; i < Statement::scalar_count; ++i) scalars_[i] = b.scalars[i];
+    device_ = b.device;
+    int slot = 0;
+    std::int64_t* strides = strides_;
+    int next = 0;
+    for (; slot < operands; ++slot) {
+      const exec::leaf_view& l = b.leaves[slot];
+      note_repeats(slot, l);
+      if (!derivative::saves(slot)) continue;
+      save(next++, l.storage, l.data);
+      *strides++ = l.rank > 0 ? l.extents[0] : 0;
+      exec::operand o;
+      exec::detail::bind_leaf(o, l, Statement::table.operand_maps.values[slot], b.extents);
+      for (int k = 0; k < l.rank; ++k) *strides++ = o.strides[k];
+    }
+    slot = operands + outputs;
+    std::apply(
+        [&](const auto&... t) {
+          ((derivative::saves(slot++)
+                ? save(next++, t.storage().get(), reinterpret_cast<std::byte*>(t.data()))
+                : void()),
+           ...);
+        },
+        results);
+    find_order();
+  }
+
+  void run(backward_pass_state& pass) override {
+    if (freed_) raise_freed();
+    exec::operand in[derivative::slots];
+    storage* owners[derivative::slots + wanted];
+    fill_operands(in, owners);
+    exec::operand out[wanted];
+    gradient made[wanted];
+    [&]<int... J>(std::integer_sequence<int, J...>) {
+      (make_output<J>(out[J], made[J]), ...);
+    }(std::make_integer_sequence<int, wanted>{});
+    for (int j = 0; j < wanted; ++j) owners[derivative::slots + j] = made[j].memory.get();
+    std::int64_t all[graph::max_axes];
+    all_extents(all);
+    exec::detail::submit<typename derivative::program, Configuration, derivative::slots, wanted,
+                         Statement::scalar_count>(in, out, scalars_, all, owners, device_);
+    [&]<int... J>(std::integer_sequence<int, J...>) {
+      (send<J>(pass, made[J]), ...);
+    }(std::make_integer_sequence<int, wanted>{});
+  }
+
+  void run_recorded(backward_pass_state& pass) override {
+    if (freed_) raise_freed();
+    exec::operand in[derivative::slots];
+    storage* owners[derivative::slots + wanted];
+    fill_operands(in, owners);
+    derivative_request request;
+    request.derivative = graph::thaw(typename derivative::program{});
+    request.scalars.assign(scalars_, scalars_ + Statement::scalar_count);
+    all_extents(request.extents);
+    request.where = device_;
+    request.node = this;
+    request.operands.resize(static_cast<std::size_t>(derivative::slots));
+    int variable = 0;
+    for (int i = 0; i < derivative::slots; ++i) {
+      recorded_operand& o = request.operands[static_cast<std::size_t>(i)];
+      o.at = in[i];
+      if (owners[i] != nullptr) o.memory = handle<storage>::share(owners[i]);
+      if (i < operands && Statement::table.variables[static_cast<std::size_t>(i)]) {
+        request.slots.push_back(static_cast<std::size_t>(i));
+        o.place = edges_[variable];
+        o.repeats = repeats_[variable++];
+      } else if (i >= operands && i < operands + outputs) {
+        o.place = incoming_[i - operands].source;
+      } else if (i >= operands + outputs) {
+        o.place = {handle<tape_node>::share(this),
+                   static_cast<std::uint16_t>(i - operands - outputs)};
+      }
+    }
+    pass.record_derivative(pass, static_cast<derivative_request&&>(request));
+  }
+
+  void free_saved() noexcept override {
+    for (edge& e : edges_) e.node.reset();
+    for (handle<storage>& s : saved_) s.reset();
+    freed_ = true;
+  }
+
+ private:
+  template <int J>
+  static constexpr int slot_of = [] {
+    int seen = 0;
+    for (int i = 0; i < operands; ++i) {
+      if (Statement::table.variables[static_cast<std::size_t>(i)] && seen++ == J) return i;
+    }
+    return 0;
+  }();
+  template <int J>
+  static constexpr dtype wanted_type =
+      exec::plan_of<typename derivative::program>.outputs[static_cast<std::size_t>([] {
+        const auto& p = exec::plan_of<typename derivative::program>;
+        for (std::size_t i = 0; i < p.sizes.outputs; ++i) {
+          const auto& o = p.outputs[i];
+          const bool root =
+              o.kind == graph::item_kind::store || o.kind == graph::item_kind::scatter;
+          if (root && o.slot == J) return i;
+        }
+        return std::size_t{0};
+      }())].type;
+
+  void save(int k, storage* s, std::byte* data) {
+    saved_[k] = handle<storage>::share(s);
+    data_[k] = data;
+    versions_[k] = s->version();
+  }
+
+  /// Remembers axes along which operand `slot` happened to have extent 1.
+  void note_repeats(int slot, const exec::leaf_view& l) {
+    int j = 0;
+    for (int i = 0; i < slot; ++i) {
+      j += Statement::table.variables[static_cast<std::size_t>(i)] ? 1 : 0;
+    }
+    if (!Statement::table.variables[static_cast<std::size_t>(slot)]) return;
+    repeats_[j] = 0;
+    first_extent_[j] = l.rank > 0 ? l.extents[0] : 1;
+    for (int k = 0; k < l.rank; ++k) {
+      const unsigned axis = graph::map_axis(Statement::table.operand_maps.values[slot], k);
+      if (axis < graph::max_axes && l.extents[k] == 1 && extents_[axis] != 1) {
+        repeats_[j] |= static_cast<std::uint8_t>(1u << k);
+      }
+    }
+  }
+
+  void all_extents(std::int64_t* all) const {
+    for (int i = 0; i < graph::max_axes; ++i) all[i] = i < derivative::axes ? extents_[i] : 1;
+  }
+
+  void fill_operands(exec::operand* in, storage** owners) {
+    static constexpr double zero = 0;
+    for (int i = 0; i < derivative::slots; ++i) owners[i] = nullptr;
+    int next = 0;
+    const std::int64_t* strides = strides_;
+    for (int slot = 0; slot < operands; ++slot) {
+      if (!derivative::saves(slot)) continue;
+      check_version(next);
+      in[slot].data = data_[next];
+      owners[slot] = saved_[next++].get();
+      in[slot].indexed_extent = *strides++;
+      const int rank = Statement::table.operand_ranks[static_cast<std::size_t>(slot)];
+      for (int k = 0; k < rank; ++k) in[slot].strides[k] = *strides++;
+    }
+    for (int k = 0; k < outputs; ++k) {
+      exec::operand& seed = in[operands + k];
+      if (incoming_[k]) {
+        seed.data = incoming_[k].data;
+        owners[operands + k] = incoming_[k].memory.get();
+        contiguous(seed, Statement::table.output_maps.values[k]);
+      } else {
+        // a result that nothing used: its gradient is 0, one element for all
+        seed.data = reinterpret_cast<std::byte*>(const_cast<double*>(&zero));
+      }
+    }
+    for (int k = 0; k < outputs; ++k) {
+      const int slot = operands + outputs + k;
+      if (!derivative::saves(slot)) continue;
+      check_version(next);
+      in[slot].data = data_[next];
+      owners[slot] = saved_[next++].get();
+      contiguous(in[slot], Statement::table.output_maps.values[k]);
+    }
+  }
+
+  void check_version(int k) const {
+    if (saved_[k]->version() != versions_[k]) raise_stale();
+  }
+
+  /// Row-major strides over the axes of a map.
+  void contiguous(exec::operand& o, graph::axis_map map) const {
+    std::int64_t stride = 1;
+    for (int i = graph::max_axes - 1; i >= 0; --i) {
+      const unsigned axis = graph::map_axis(map, i);
+      if (axis >= graph::max_axes) continue;
+      o.strides[i] = stride;
+      stride *= extents_[axis];
+    }
+  }
+
+  /// The extents in which the derivative gives the gradient of wanted operand J.
+  template <int J>
+  auto output_extents() const {
+    constexpr int slot = slot_of<J>;
+    constexpr int rank = Statement::table.operand_ranks[static_cast<std::size_t>(slot)];
+    extents<rank> e;
+    for (int k = 0; k < rank; ++k) {
+      const unsigned axis = graph::map_axis(Statement::table.operand_maps.values[slot], k);
+      // a gather's table has its own first extent
+      e[k] = axis < graph::max_axes ? extents_[axis] : (k == 0 ? first_extent_[J] : 1);
+    }
+    return e;
+  }
+
+  template <int J>
+  void make_output(exec::operand& o, gradient& g) {
+    using T = type_of<wanted_type<J>>;
+    const auto e = output_extents<J>();
+    const auto t = tensor<T, std::remove_cvref_t<decltype(e)>::rank()>::allocate(e, device_);
+    o = exec::detail::operand_of(t);
+    g = {t.storage(), reinterpret_cast<std::byte*>(t.data()), {}};
+  }
+
+  template <int J>
+  void send(backward_pass_state& pass, gradient& g) {
+    using T = type_of<wanted_type<J>>;
+    auto e = output_extents<J>();
+    if (repeats_[J] != 0) g = exec::host::sum_to<T>(g, e, repeats_[J], device_);
+    pass.deliver<T>(edges_[J], static_cast<gradient&&>(g), element_count(e), device_);
+  }
+
+  edge edges_[wanted];
+  gradient incoming_[outputs];
+  handle<storage> saved_[derivative::saved + 1];
+  std::byte* data_[derivative::saved + 1];
+  std::int64_t strides_[derivative::saved_strides + 1];
+  std::int64_t extents_[derivative::axes + 1];
+  std::int64_t first_extent_[wanted];
+  exec::scalar_bits scalars_[Statement::scalar_count + 1];
+  std::uint32_t versions_[derivative::saved + 1];
+  std::uint8_t repeats_[wanted];
+  bool freed_ = false;
+  device device_;
+};
+
+/// Tensors of floating dtype become variables with a place; the others stay tensors.
+template <class T, int Rank>
+auto with_place(tensor<T, Rank>& t, const handle<tape_node>& node, int output) {
+  if constexpr (is_floating(dtype_of<T>)) {
+    return variable<T, Rank>(static_cast<tensor<T, Rank>&&>(t),
+                             edge{node, static_cast<std::uint16_t>(output)});
+  } else {
+    return static_cast<tensor<T, Rank>&&>(t);
+  }
+}
+
+template <class Tuple>
+auto with_places(Tuple& results, const handle<tape_node>& node) {
+  return [&]<std::size_t... I>(std::index_sequence<I...>) {
+    if constexpr (sizeof...(I) == 1) {
+      return with_place(std::get<0>(results), node, 0);
+    } else {
+      return std::tuple{with_place(std::get<I>(results), node, static_cast<int>(I))...};
+    }
+  }(std::make_index_sequence<std::tuple_size_v<Tuple>>{});
+}
+
+template <class Tuple>
+inline constexpr bool any_floating = false;
+template <class... T, int... Rank>
+inline constexpr bool any_floating<std::tuple<tensor<T, Rank>...>> =
+    (is_floating(dtype_of<T>) || ...);
+
+template <class Configuration, class... E>
+auto evaluate_recorded_in(const E&... e) {
+  using statement = exec::statement<E...>;
+  using results = decltype(exec::detail::result_tensors<E...>());
+  if constexpr (!any_floating<results>) {
+    const exec::bound<statement> b(e...);
+    results made = exec::detail::allocate_results<results>(b);
+    std::apply([&](const auto&... t) { exec::detail::run_into<Configuration>(b, t...); }, made);
+    return with_places(made, {});
+  } else {
+    recording_collector<derivative_of<statement>::wanted> places;
+    const exec::bound<statement> b(exec::detail::with_visitor{}, places, e...);
+    results made = exec::detail::allocate_results<results>(b);
+    std::apply([&](const auto&... t) { exec::detail::run_into<Configuration>(b, t...); }, made);
+    handle<tape_node> node;
+    if (places.any && recording) {
+      node = make_handle<statement_node<statement, Configuration>>(b, places.places, made);
+    }
+    return with_places(made, node);
+  }
+}
+
+template <class... E>
+auto evaluate_recorded(const E&... e) {
+  return evaluate_recorded_in<configuration>(e...);
+}
+
+/// Runs backward from one output with a seed.
+inline void run_backward(const edge& root, gradient seed, backward_options options) {
+  backward_pass_state pass(options);
+  pass.add_root(root, static_cast<gradient&&>(seed));
+  pass.start();
+  pass.run();
+}
+
+[[noreturn]] HEDDLE_COLD inline void raise_not_recorded() {
+  raise<state_error>(
+      "heddle::backward: the variable requires no gradient: no variable that requires one was used "
+      "to compute it, or it was computed within no_grad");
+}
+
+}  // namespace detail
+
+template <class T, int Rank>
+void variable<T, Rank>::backward(backward_options options) const {
+  static_assert(Rank == 0,
+                "heddle::backward: only a variable of rank 0 (a loss) has an implied gradient of 1: "
+                "pass the gradient, or reduce it with sum or mean");
+  backward(full<T, Rank>(value_.extents(), 1, value_.device()), options);
+}
+
+template <class T, int Rank>
+void variable<T, Rank>::backward(const tensor<T, Rank>& seed, backward_options options) const {
+  if (!place_.node) detail::raise_not_recorded();
+  if (seed.extents() != value_.extents()) {
+    raise<shape_error>("heddle::backward: the gradient's extents are not the variable's: ",
+                       seed.extents(), "; ", value_.extents(), " are expected");
+  }
+  detail::run_backward(place_, detail::gradient_of(seed), options);
+}
+
+}  // namespace heddle::inline v0

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// variable: a tensor that the tape differentiates.
+#pragma once
+
+#include <heddle/autograd/pass.hpp>
+#include <heddle/exec/evaluate.hpp>
+#include <heddle/tensor/creation.hpp>
+
+namespace heddle::inline v0 {
+
+namespace detail {
+
+/// A function called with a parameter's final gradient.
+struct gradient_hook : counted, pooled {
+  handle<gradient_hook> next;
+  virtual void call(const any_tensor& gradient) = 0;
+};
+
+/// The leaf of the tape behind a variable made by the user: collects its gradient.
+class gradient_leaf : public tape_node {
+ public:
+  explicit gradient_leaf() {
+    output_count = 1;
+    incoming = &incoming_;
+  }
+  bool is_leaf() const noexcept override { return true; }
+  void free_saved() noexcept override {}
+
+  /// The collected gradient, if any.
+  virtual any_tensor collected() const = 0;
+
+  void add_hook(handle<gradient_hook> hook) {
+    handle<gradient_hook>* last = &hooks_;
+    while (*last) last = &(*last)->next;
+    *last = static_cast<handle<gradient_hook>&&>(hook);
+  }
+
+ protected:
+  void call_hooks(const any_tensor& gradient) {
+    for (gradient_hook* hook = hooks_.get(); hook != nullptr; hook = hook->next.get()) {
+      hook->call(gradient);
+    }
+  }
+
+ private:
+  gradient incoming_;
+  handle<gradient_hook> hooks_;
+};
+
+template <class T, int Rank>
+class typed_leaf;
+
+template <class T, int Rank>
+tensor<T, Rank> tensor_of(const gradient& g, const extents<Rank>& e) {
+  return tensor<T, Rank>(g.memory, reinterpret_cast<T*>(g.data), e, contiguous_strides(e));
+}
+
+template <class T, int Rank>
+gradient gradient_of(const tensor<T, Rank>& t) {
+  const tensor<T, Rank> whole = t.contiguous();
+  return {whole.storage(), reinterpret_cast<std::byte*>(whole.data()), {}};
+}
+
+}  // namespace detail
+
+/// A tensor with a place on the tape. Statements that read variables give variables; a variable made
+/// from a tensor is a leaf whose gradient `backward` collects.
+///
+/// A variable is an expression, so all functions of expressions take it. Copies share value and place.
+template <class T, int Rank>
+class variable {
+  static_assert(is_floating(dtype_of<T>),
+                "heddle::variable: only floating-point tensors have gradients; keep this one a tensor");
+
+ public:
+  using expression_tag = void;
+  static constexpr bool is_variable = true;
+  using value_type = T;
+  static constexpr int rank = Rank;
+  static constexpr dtype type = dtype_of<T>;
+
+  variable() = default;
+  /// A leaf. With requires_grad false, a constant.
+  explicit variable(tensor<T, Rank> value, bool requires_grad = true);
+  /// The result of a recorded statement.
+  variable(tensor<T, Rank> value, detail::edge place)
+      : value_(static_cast<tensor<T, Rank>&&>(value)),
+        place_(static_cast<detail::edge&&>(place)) {}
+  /// Evaluates an expression.
+  template <class E>
+    requires detail::expression_other_than<E, variable>
+  variable(const E& e) {
+    static_assert(E::rank == Rank,
+                  "heddle::variable: the expression's rank is not the variable's; write variable<T, "
+                  "rank of the expression>");
+    static_assert(E::type == type,
+                  "heddle::variable: the expression's dtype is not the variable's; write cast<T>(…)");
+    if constexpr (E::rank == Rank && E::type == type) {
+      if constexpr (detail::holds_variable<E>) {
+        *this = evaluate(e);
+      } else {
+        value_ = evaluate(e);
+      }
+    }
+  }
+
+  [[nodiscard]] const tensor<T, Rank>& value() const noexcept { return value_; }
+  /// The same values off the tape.
+  [[nodiscard]] const tensor<T, Rank>& detached() const noexcept { return value_; }
+  [[nodiscard]] bool requires_grad() const noexcept { return static_cast<bool>(place_.node); }
+  [[nodiscard]] bool is_leaf() const noexcept { return !place_.node || place_.node->is_leaf(); }
+  [[nodiscard]] bool defined() const noexcept { return value_.defined(); }
+  [[nodiscard]] const heddle::extents<Rank>& extents() const noexcept { return value_.extents(); }
+  [[nodiscard]] std::int64_t extent(int axis) const { return value_.extent(axis); }
+  [[nodiscard]] std::int64_t size() const noexcept { return value_.size(); }
+  [[nodiscard]] heddle::device device() const { return value_.device(); }
+  [[nodiscard]] T item() const { return value_.item(); }
+
+  /// The gradient that backward passes have collected in this leaf; undefined if none has.
+  [[nodiscard]] tensor<T, Rank> grad() const;
+  /// Replaces the collected gradient (an undefined tensor: drops it). Leaves only.
+  void set_grad(tensor<T, Rank> g) const;
+  void zero_grad() const { set_grad({}); }
+  /// Replaces the values of a leaf, its place on the tape stays: what optimizers and loading do.
+  void set_value(tensor<T, Rank> value) { value_ = static_cast<tensor<T, Rank>&&>(value); }
+
+  /// Differentiates this variable, which must have rank 0, and adds to the gradients of all leaves.
+  void backward(backward_options options = {}) const;
+  /// With the gradient of something computed from this variable.
+  void backward(const tensor<T, Rank>& seed, backward_options options = {}) const;
+
+  const detail::edge& place() const noexcept { return place_; }
+
+ private:
+  detail::typed_leaf<T, Rank>& leaf(const char* function) const;
+
+  tensor<T, Rank> value_;
+  detail::edge place_;
+};
+
+template <class E>
+  requires expression<E>
+variable(const E&) -> variable<type_of<E::type>, E::rank>;
+
+namespace detail {
+
+template <class T>
+void backward_pass_state::deliver(const edge& to, gradient&& g, std::int64_t count, device where) {
+  if (!to.node) return;
+  gradient& place = to.node->incoming[to.output];
+  if (!place) {
+    place = static_cast<gradient&&>(g);
+    return;
+  }
+  const extents<1> flat{count};
+  const tensor<T, 1> there = tensor_of<T, 1>(place, flat);
+  const tensor<T, 1> more = tensor_of<T, 1>(g, flat);
+  if (options_.create_graph) {
+    variable<T, 1> sum = variable<T, 1>(there, place.source) + variable<T, 1>(more, g.source);
+    place = gradient_of(sum.value());
+    place.source = sum.place();
+    return;
+  }
+  // in place where nobody else has the memory (`there` and the node's are two handles)
+  const bool own = where.is_inline() && place.data == place.memory->data() && [&] {
+    handle<storage> sole = static_cast<handle<storage>&&>(place.memory);
+    const_cast<tensor<T, 1>&>(there) = {};
+    const bool unique = sole->is_unique();
+    place.memory = static_cast<handle<storage>&&>(sole);
+    return unique;
+  }();
+  const tensor<T, 1> target = tensor_of<T, 1>(place, flat);
+  if (own) {
+    assign(target, target + more);
+  } else {
+    place = gradient_of(evaluate(target + more));
+  }
+}
+
+/// The leaf of a variable of type T and rank Rank.
+template <class T, int Rank>
+class typed_leaf final : public gradient_leaf {
+ public:
+  explicit typed_leaf(const extents<Rank>& e) : extents_(e) {}
+
+  tensor<T, Rank> grad;
+
+  any_tensor collected() const override { return grad.defined() ? any_tensor(grad) : any_tensor{}; }
+
+  void run(backward_pass_state&) override {
+    if (!incoming[0]) return;
+    const tensor<T, Rank> more = tensor_of<T, Rank>(incoming[0], extents_);
+    incoming[0] = {};
+    if (!grad.defined()) {
+      grad = more;
+    } else {
+      grad = evaluate(grad + more);
+    }
+    call_hooks(grad);
+  }
+  void run_recorded(backward_pass_state& pass) override { run(pass); }
+
+ private:
+  extents<Rank> extents_;
+};
+
+[[noreturn]] HEDDLE_COLD inline void raise_not_leaf(const char* function) {
+  raise<state_error>("heddle::", function,
+                     ": the variable is no leaf that requires a gradient: it was computed, or made "
+                     "with requires_grad = false; use grad(output, inputs) for it");
+}
+
+}  // namespace detail
+
+template <class T, int Rank>
+variable<T, Rank>::variable(tensor<T, Rank> value, bool requires_grad)
+    : value_(static_cast<tensor<T, Rank>&&>(value)) {
+  if (requires_grad) place_.node = make_handle<detail::typed_leaf<T, Rank>>(value_.extents());
+}
+
+template <class T, int Rank>
+detail::typed_leaf<T, Rank>& variable<T, Rank>::leaf(const char* function) const {
+  if (!place_.node || !place_.node->is_leaf()) detail::raise_not_leaf(function);
+  return static_cast<detail::typed_leaf<T, Rank>&>(*place_.node);
+}
+
+template <class T, int Rank>
+tensor<T, Rank> variable<T, Rank>::grad() const {
+  return leaf("grad").grad;
+}
+template <class T, int Rank>
+void variable<T, Rank>::set_grad(tensor<T, Rank> g) const {
+  leaf("set_grad").grad = static_cast<tensor<T, Rank>&&>(g);
+}
+
+/// Calls f(gradient), an any_tensor, each time a backward pass has made the gradient of this leaf
+/// final, after it was added to what the leaf had.
+template <class T, int Rank, class F>
+void add_gradient_hook(const variable<T, Rank>& v, F f) {
+  struct hook final : detail::gradient_hook {
+    F function;
+    explicit hook(F&& given) : function(static_cast<F&&>(given)) {}
+    void call(const any_tensor& gradient) override { function(gradient); }
+  };
+  if (!v.place().node || !v.place().node->is_leaf()) detail::raise_not_leaf("add_gradient_hook");
+  static_cast<detail::gradient_leaf&>(*v.place().node)
+      .add_hook(make_handle<hook>(static_cast<F&&>(f)));
+}
+
+}  // namespace heddle::inline v0

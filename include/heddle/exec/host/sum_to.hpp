@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// sum_to: a gradient at the broadcast shape summed over the axes along which the operand happened to
+// have extent 1. Such axes are found at run time only, so this is no program.
+#pragma once
+
+#include <heddle/core/stream.hpp>
+#include <heddle/exec/profiler.hpp>
+#include <heddle/tensor/tensor.hpp>
+
+namespace heddle::inline v0::exec::host {
+
+namespace detail {
+
+template <class T>
+void sum_axes(const T* from, T* to, const std::int64_t* extents, int rank, unsigned summed) {
+  std::int64_t results = 1;
+  std::int64_t count = 1;
+  std::int64_t strides[max_rank] = {};
+  for (int k = rank - 1; k >= 0; --k) {
+    if ((summed >> k & 1u) == 0) {
+      strides[k] = results;
+      results *= extents[k];
+    }
+    count *= extents[k];
+  }
+  using C = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  const auto bytes = static_cast<std::size_t>(results) * sizeof(C);
+  C* sums = static_cast<C*>(heddle::detail::allocate_block(bytes, -1));
+  for (std::int64_t i = 0; i < results; ++i) sums[i] = C(0);
+  std::int64_t at[max_rank] = {};
+  std::int64_t place = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    sums[place] += static_cast<C>(from[i]);
+    for (int k = rank - 1; k >= 0; --k) {
+      place += strides[k];
+      if (++at[k] < extents[k]) break;
+      place -= strides[k] * extents[k];
+      at[k] = 0;
+    }
+  }
+  for (std::int64_t i = 0; i < results; ++i) to[i] = static_cast<T>(sums[i]);
+  heddle::detail::release_block(sums, bytes, -1);
+}
+
+}  // namespace detail
+
+/// Sums contiguous elements of extents e over the axes in `summed`, which become 1 in e too. G has the
+/// members memory (a storage) and data.
+template <class T, class G, int Rank>
+G sum_to(const G& from, extents<Rank>& e, unsigned summed, device where) {
+  const extents<Rank> whole = e;
+  for (int k = 0; k < Rank; ++k) {
+    if ((summed >> k & 1u) != 0) e[k] = 1;
+  }
+  const tensor<T, Rank> result = tensor<T, Rank>::allocate(e, where);
+  G made{result.storage(), reinterpret_cast<std::byte*>(result.data()), {}};
+  if (where.is_meta()) return made;
+  heddle::detail::record_launch([&] {
+    return launch_record{"sum_to", nullptr, 0, 1,
+                         (element_count(whole) + element_count(e)) *
+                             static_cast<std::int64_t>(sizeof(T)),
+                         0, where};
+  });
+  current_stream(where).enqueue([source = from.memory, from_data = from.data, keep = made.memory,
+                                 to_data = made.data, whole, summed] {
+    detail::sum_axes(reinterpret_cast<const T*>(from_data), reinterpret_cast<T*>(to_data),
+                     whole.data(), Rank, summed);
+  });
+  return made;
+}
+
+}  // namespace heddle::inline v0::exec::host
