@@ -102,12 +102,12 @@ class random_case {
   random_case(const random_case&) = delete;
 
   const random_graph& graphs() const { return graph_; }
-  /// Simplification takes factors out of sums. Where an extremum is taken over no elements, and so
-  /// is infinite, a sum over no elements becomes 0 times infinity.
+  /// Simplification takes factors out of sums: over no elements, an infinite factor that was never
+  /// multiplied by anything is then multiplied by 0.
   bool equals_simplified() const {
     bool equals = true;
     for (const graph::node& n : graph_.raw.nodes) {
-      for (int axis = 0; axis < 8 && (n.code == op::amax || n.code == op::amin); ++axis) {
+      for (int axis = 0; axis < 8 && heddle::is_reduction(n.code); ++axis) {
         equals = equals && ((n.extra >> axis & 1) == 0 || graph_.extents[axis] > 0);
       }
     }

@@ -10,6 +10,8 @@ namespace heddle::inline v0 {
 
 namespace detail {
 
+void record_by_interpretation(backward_pass_state& pass, derivative_request&& request);
+
 /// A derivative that was interpreted: its own backward is interpreted in turn.
 class interpreted_node final : public tape_node {
  public:
@@ -38,10 +40,10 @@ class interpreted_node final : public tape_node {
   }
 
   void run(backward_pass_state& pass) override {
-    pass.record_derivative(pass, differentiated());
+    record_by_interpretation(pass, differentiated());
   }
   void run_recorded(backward_pass_state& pass) override {
-    pass.record_derivative(pass, differentiated());
+    record_by_interpretation(pass, differentiated());
   }
   void free_saved() noexcept override {
     for (edge& e : edges_) e.node.reset();

@@ -14,8 +14,7 @@ HEDDLE_HD HEDDLE_INLINE float erf_host(float x) {
   const float near =
       x + x * horner(z, 0x1.06eba8p-3f, -0x1.812746p-2f, 0x1.ce2f08p-4f, -0x1.b829c8p-6f,
                      0x1.562a60p-8f, -0x1.bccf66p-11f, 0x1.d88750p-14f, -0x1.445f48p-17f);
-  float a = magnitude(x);
-  a = a > 4.f ? 4.f : a;
+  const float a = at_most(magnitude(x), format<float>::erf_highest());
   const float g =
       horner(a, 0x1.4fb068p-12f, -0x1.2156fap+0f, 0x1.790298p-2f, -0x1.c2e356p-4f, 0x1.b0e246p-6f,
              -0x1.37ecc6p-8f, 0x1.38e5e6p-11f, -0x1.825ce4p-15f, 0x1.b77830p-20f);
@@ -30,8 +29,7 @@ HEDDLE_HD HEDDLE_INLINE double erf_host(double x) {
                      0x1.f9a326c233146p-14, -0x1.f4d2561aeafd4p-17, 0x1.b9e6509b9867dp-20,
                      -0x1.5f6d925a0bc7ap-23, 0x1.fc4356498c2d9p-27, -0x1.4e607b41a6416p-30,
                      0x1.7f072188e194dp-34, -0x1.29b9f1b3df556p-38);
-  double a = magnitude(x);
-  a = a > 6.0 ? 6.0 : a;
+  const double a = at_most(magnitude(x), format<double>::erf_highest());
   // In t the interval [1, 6] is [-1/5, 2/5], and the zeros of erfc are far.
   const double t = (a - 2.0) / (a + 4.0);
   const double g = horner(

@@ -6,6 +6,18 @@
 
 #include <heddle/core/config.hpp>
 
+// The limit of a clamp, as a function. g++ 12 folds a constant into the comparison and into the
+// selection of `x > limit ? limit : x` separately, and then no longer sees the one instruction that
+// this is: it gets a variable, which is never written to.
+#if defined(__CUDA_ARCH__) || defined(__clang__)
+#define HEDDLE_MATH_LIMIT(type, name, value, pattern) \
+  HEDDLE_HD HEDDLE_INLINE static type name() { return value; }
+#else
+#define HEDDLE_MATH_LIMIT(type, name, value, pattern) \
+  static inline bits name##_bits = pattern;           \
+  HEDDLE_HD HEDDLE_INLINE static type name() { return __builtin_bit_cast(type, name##_bits); }
+#endif
+
 namespace heddle::inline v0::math::detail {
 
 // Branch-free throughout: `c ? a : b` on values already computed, no calls, no conversions between
@@ -27,10 +39,15 @@ struct format<float> {
   static constexpr float scale_up = 0x1p64f;
   static constexpr float scale_down = 0x1p-64f;
   static constexpr float log2e = 0x1.715476p0f;
+  static constexpr float ln2 = 0x1.62e430p-1f;
   static constexpr float ln2_high = 0x1.62e4p-1f;
   static constexpr float ln2_low = 0x1.7f7d1cp-20f;
-  static constexpr float exp_lowest = -104, exp_highest = 89;
-  static constexpr float expm1_lowest = -18, tanh_highest = 20;
+  HEDDLE_MATH_LIMIT(float, exp_lowest, -104, 0xc2d00000u)
+  HEDDLE_MATH_LIMIT(float, exp_highest, 89, 0x42b20000u)
+  HEDDLE_MATH_LIMIT(float, expm1_lowest, -18, 0xc1900000u)
+  HEDDLE_MATH_LIMIT(float, tanh_highest, 10, 0x41200000u)
+  HEDDLE_MATH_LIMIT(float, erf_highest, 4, 0x40800000u)
+  static constexpr float tanh_near = 0.55f;
   static constexpr float min_normal = 0x1p-126f;
   static constexpr float infinity = __builtin_inff();
   static constexpr float nan = __builtin_nanf("");
@@ -50,10 +67,15 @@ struct format<double> {
   static constexpr double scale_up = 0x1p128;
   static constexpr double scale_down = 0x1p-128;
   static constexpr double log2e = 0x1.71547652b82fep0;
+  static constexpr double ln2 = 0x1.62e42fefa39efp-1;
   static constexpr double ln2_high = 0x1.62e42fefa3800p-1;
   static constexpr double ln2_low = 0x1.ef35793c76730p-45;
-  static constexpr double exp_lowest = -746, exp_highest = 710;
-  static constexpr double expm1_lowest = -38, tanh_highest = 42;
+  HEDDLE_MATH_LIMIT(double, exp_lowest, -746, 0xc087500000000000u)
+  HEDDLE_MATH_LIMIT(double, exp_highest, 710, 0x4086300000000000u)
+  HEDDLE_MATH_LIMIT(double, expm1_lowest, -38, 0xc043000000000000u)
+  HEDDLE_MATH_LIMIT(double, tanh_highest, 22, 0x4036000000000000u)
+  HEDDLE_MATH_LIMIT(double, erf_highest, 6, 0x4018000000000000u)
+  static constexpr double tanh_near = 0.55;
   static constexpr double min_normal = 0x1p-1022;
   static constexpr double infinity = __builtin_inf();
   static constexpr double nan = __builtin_nan("");
@@ -83,6 +105,22 @@ HEDDLE_HD HEDDLE_INLINE T with_sign(T x, T s) {
   return from_bits<T>((to_bits(x) & ~format<T>::sign) | (to_bits(s) & format<T>::sign));
 }
 
+/// a, which is not negative, with the sign of s.
+template <class T>
+HEDDLE_HD HEDDLE_INLINE T with_sign_added(T a, T s) {
+  return from_bits<T>(to_bits(a) | (to_bits(s) & format<T>::sign));
+}
+
+// Clamps that leave NaN as it is.
+template <class T>
+HEDDLE_HD HEDDLE_INLINE T at_least(T x, T low) {
+  return x < low ? low : x;
+}
+template <class T>
+HEDDLE_HD HEDDLE_INLINE T at_most(T x, T high) {
+  return x > high ? high : x;
+}
+
 // c0 + c1 x + c2 x^2 + …, innermost first.
 template <class T>
 HEDDLE_HD HEDDLE_INLINE T horner(T, T c) {
@@ -105,3 +143,4 @@ HEDDLE_HD HEDDLE_INLINE T horner(T x, T c, C... rest) {
   HEDDLE_HD HEDDLE_INLINE float name(float x) { return detail::name##_host(x); } \
   HEDDLE_HD HEDDLE_INLINE double name(double x) { return detail::name##_host(x); }
 #endif
+#undef HEDDLE_MATH_LIMIT

@@ -69,6 +69,15 @@ inline std::int64_t csv_columns(std::string_view line, char separator) noexcept 
   return columns;
 }
 
+// A value as a message may hold it: short, and on one line.
+inline std::string printable(std::string_view text) {
+  std::string result(text.substr(0, 40));
+  for (char& c : result) {
+    if (static_cast<unsigned char>(c) < 0x20) c = '?';
+  }
+  return result;
+}
+
 // 16-bit floats are read as float, bool as the integers 0 and 1.
 template <class T>
 bool parse_number(std::string_view text, T& value) {
@@ -120,7 +129,7 @@ template <class T>
       const std::string_view text = detail::without_blanks(rest.substr(0, end));
       if (!detail::parse_number(text, *place)) {
         raise<io_error>("heddle::read_csv: a value is no number of dtype ", dtype_of<T>, ": \"",
-                        text.substr(0, 40), "\" at line ", lines.number(), ", column ", column, " of ",
+                        detail::printable(text), "\" at line ", lines.number(), ", column ", column, " of ",
                         path, "; check the line and the separator");
       }
       ++place;

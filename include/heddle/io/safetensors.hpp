@@ -218,14 +218,17 @@ class safetensors_header final : public json_events {
     if (seen_fields_ != all) refuse("a tensor lacks dtype, shape or data_offsets");
     safetensors_entry& entry = entries.back();
     entry.where = static_cast<std::uint32_t>(safetensors_prefix + offset());
+    // Strides are products of extents too, with 0 counted as 1.
+    std::int64_t strides = static_cast<std::int64_t>(size_of(entry.type));
     bool empty = false;
-    for (int axis = 0; axis < entry.rank; ++axis) empty = empty || entry.extents[axis] == 0;
-    std::uint64_t bytes = empty ? 0 : size_of(entry.type);
-    for (int axis = 0; axis < entry.rank && !empty; ++axis) {
-      if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(entry.extents[axis]), &bytes)) {
-        refuse("the size of a tensor does not fit 64 bits");
+    for (int axis = 0; axis < entry.rank; ++axis) {
+      const std::int64_t extent = entry.extents[axis];
+      empty = empty || extent == 0;
+      if (__builtin_mul_overflow(strides, extent == 0 ? 1 : extent, &strides)) {
+        refuse("the size of a tensor does not fit 63 bits");
       }
     }
+    const std::uint64_t bytes = empty ? 0 : static_cast<std::uint64_t>(strides);
     if (entry.begin > entry.end) refuse("the data of a tensor end before they begin");
     if (entry.end - entry.begin != bytes) {
       refuse("data_offsets hold " + std::to_string(entry.end - entry.begin) +

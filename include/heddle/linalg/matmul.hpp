@@ -41,6 +41,10 @@ void run_product(const product& p, const T* a, const T* b, T* c) {
 #if defined(HEDDLE_WITH_ONEDNN)
   if constexpr (by_onednn<T, Configuration>) {
     if constexpr (std::is_same_v<T, float>) {
+      if (portable::is_outer(p)) {
+        portable::outer<T, Configuration>(p, a, b, c);
+        return;
+      }
       onednn::multiply<Configuration>(p, a, b, c);
       return;
     } else if (onednn::multiply<Configuration>(p, a, b, c)) {
@@ -69,50 +73,93 @@ constexpr int result_rank(int a, int b) noexcept {
                       "; this build runs on host devices");
 }
 
-/// The product of two tensors: one launch.
-template <class Configuration, class T, int RankA, int RankB>
-tensor<T, result_rank(RankA, RankB)> multiply_tensors(tensor<T, RankA> a, tensor<T, RankB> b) {
-  constexpr int rank = result_rank(RankA, RankB);
-  using result = tensor<T, rank>;
-  const device where = a.device();
-  if (where != b.device()) raise_devices(where, b.device());
-  index_array<rank> extents;
-  product p = make_product(shape_of(a), shape_of(b), extents.data());
-  result made = result::allocate(extents, where);
-  if (where.is_meta()) return made;
+/// An operand's memory.
+template <class T>
+struct elements {
+  handle<storage> memory;
+  T* data = nullptr;
+};
+
+/// Replaces an operand whose matrices no library takes as they lie by a dense copy.
+template <class T>
+HEDDLE_COLD void make_dense(const product& p, matrix& x, elements<const T>& from, std::int64_t rows,
+                            std::int64_t columns, device where) {
+  constexpr int most = max_rank + 2;
+  const int rank = p.batch_rank + 2;
+  std::int64_t extents[most], strides[most], dense[most];
+  for (int i = 0; i < p.batch_rank; ++i) {
+    extents[i] = x.batch[i] == 0 ? 1 : p.batch_extents[i];
+    strides[i] = x.batch[i];
+  }
+  extents[rank - 2] = rows;
+  extents[rank - 1] = columns;
+  strides[rank - 2] = x.row;
+  strides[rank - 1] = x.column;
+  std::int64_t count = 1;
+  for (int i = rank - 1; i >= 0; --i) {
+    dense[i] = count;
+    count *= extents[i];
+  }
+  handle<storage> copy = storage::allocate(static_cast<std::size_t>(count) * sizeof(T), where);
+  T* const data = reinterpret_cast<T*>(copy->data());
+  heddle::detail::copy_elements({copy, data, dense}, {from.memory, from.data, strides}, extents, rank,
+                                sizeof(T));
+  for (int i = 0; i < p.batch_rank; ++i) x.batch[i] = extents[i] == 1 ? 0 : dense[i];
+  x.row = columns;
+  x.column = 1;
+  from = {static_cast<handle<storage>&&>(copy), data};
+}
+
+/// One launch of a product on the device of its operands; `bytes` is what the profiler is told.
+template <class T, class Configuration>
+void launch_product(product& p, elements<const T> a, elements<const T> b, elements<T> c,
+                    std::int64_t bytes, device where) {
+  if (where.is_meta()) return;
   if (!where.is_host()) raise_no_backend(where);
   if constexpr (by_onednn<T, Configuration>) {
-    const bool a_direct = layout_of(p.a, p.m, p.k).direct;
-    const bool b_direct = layout_of(p.b, p.k, p.n).direct;
-    if (!a_direct || !b_direct) {
-      if (!a_direct) a = a.clone();
-      if (!b_direct) b = b.clone();
-      p = make_product(shape_of(a), shape_of(b), extents.data());
-    }
+    if (!layout_of(p.a, p.m, p.k).direct) make_dense(p, p.a, a, p.m, p.k, where);
+    if (!layout_of(p.b, p.k, p.n).direct) make_dense(p, p.b, b, p.k, p.n, where);
   }
   heddle::detail::record_launch([&] {
     launch_record record;
     record.name = "matmul";
     record.kernels = 1;
-    record.bytes = (a.size() + b.size() + made.size()) * static_cast<std::int64_t>(sizeof(T));
+    record.bytes = bytes;
     record.operations = p.operations();
     record.device = where;
     return record;
   });
   if (where.is_inline()) {
-    run_product<T, Configuration>(p, a.data(), b.data(), made.data());
-    return made;
+    run_product<T, Configuration>(p, a.data, b.data, c.data);
+    return;
   }
   struct task {
     product p;
-    const T* a;
-    const T* b;
-    T* c;
-    handle<storage> alive[3];
-    void operator()() { run_product<T, Configuration>(p, a, b, c); }
+    elements<const T> a, b;
+    elements<T> c;
+    void operator()() { run_product<T, Configuration>(p, a.data, b.data, c.data); }
   };
-  current_stream(where).enqueue(
-      task{p, a.data(), b.data(), made.data(), {a.storage(), b.storage(), made.storage()}});
+  current_stream(where).enqueue(task{p, std::move(a), std::move(b), std::move(c)});
+}
+
+template <class T, int Rank>
+elements<const T> elements_of(const tensor<T, Rank>& t) {
+  return {t.storage(), t.data()};
+}
+
+/// The product of two tensors.
+template <class Configuration, class T, int RankA, int RankB>
+tensor<T, result_rank(RankA, RankB)> multiply_tensors(const tensor<T, RankA>& a,
+                                                      const tensor<T, RankB>& b) {
+  constexpr int rank = result_rank(RankA, RankB);
+  const device where = a.device();
+  if (where != b.device()) raise_devices(where, b.device());
+  index_array<rank> extents;
+  product p = make_product(shape_of(a), shape_of(b), extents.data());
+  tensor<T, rank> made = tensor<T, rank>::allocate(extents, where);
+  const std::int64_t count = a.size() + b.size() + made.size();
+  launch_product<T, Configuration>(p, elements_of(a), elements_of(b), {made.storage(), made.data()},
+                                   count * static_cast<std::int64_t>(sizeof(T)), where);
   return made;
 }
 
@@ -138,6 +185,37 @@ tensor<T, Rank> as_leaf(const indexed_view<T, Rank>& t) {
   return t;
 }
 
+/// What `transposed` returns: a leaf of matmul.
+template <class E>
+struct transposed_operand {
+  E leaf;
+};
+
+/// An argument of matmul: its leaf, and whether it is to be transposed.
+template <class X>
+struct argument {
+  static constexpr bool is_transposed = false;
+  static constexpr bool valid = expression<X>;
+  using expression_type = X;
+  static auto leaf(const X& x) { return as_leaf(x); }
+};
+template <class E>
+struct argument<transposed_operand<E>> {
+  static constexpr bool is_transposed = true;
+  static constexpr bool valid = true;
+  using expression_type = E;
+  static E leaf(const transposed_operand<E>& x) { return x.leaf; }
+};
+
+template <bool Transposed, class T, int Rank>
+tensor<T, Rank> oriented(const tensor<T, Rank>& t) {
+  if constexpr (Transposed) {
+    return t.transpose();
+  } else {
+    return t;
+  }
+}
+
 template <class A, class B>
 inline constexpr bool any_variable =
     heddle::detail::holds_variable<A> || heddle::detail::holds_variable<B>;
@@ -154,16 +232,41 @@ struct variable_mark<true> {
 namespace detail {
 
 /// The product where an operand is a variable; autograd/matmul.hpp defines it.
-template <class Configuration, class A, class B>
+template <class Configuration, bool TransposedA, bool TransposedB, class A, class B>
 auto recorded_matmul(const A& a, const B& b);
 
 }  // namespace detail
 
+namespace linalg::detail {
+
+template <class A, class B, bool TransposedA, bool TransposedB, class Configuration,
+          bool Recorded = any_variable<A, B>>
+struct product_of_leaves {
+  using type = tensor<type_of<A::type>, result_rank(A::rank, B::rank)>;
+  static type compute(const A& a, const B& b) {
+    return multiply_tensors<Configuration>(oriented<TransposedA>(a), oriented<TransposedB>(b));
+  }
+};
+template <class A, class B, bool TransposedA, bool TransposedB, class Configuration>
+struct product_of_leaves<A, B, TransposedA, TransposedB, Configuration, true> {
+  using type = decltype(
+      heddle::detail::recorded_matmul<Configuration, TransposedA, TransposedB>(
+          std::declval<const A&>(), std::declval<const B&>()));
+  static type compute(const A& a, const B& b) {
+    return heddle::detail::recorded_matmul<Configuration, TransposedA, TransposedB>(a, b);
+  }
+};
+
+}  // namespace linalg::detail
+
 /// A product of two leaves, to be computed once, by a library call: moved, never copied. Within a larger
 /// expression it is an operand, computed when that is evaluated.
-template <class A, class B, class Configuration = configuration>
+template <class A, class B, bool TransposedA, bool TransposedB, class Configuration>
 class [[nodiscard]] contraction
     : public linalg::detail::variable_mark<linalg::detail::any_variable<A, B>> {
+  using product =
+      linalg::detail::product_of_leaves<A, B, TransposedA, TransposedB, Configuration>;
+
  public:
   using expression_tag = void;
   static constexpr int rank = linalg::detail::result_rank(A::rank, B::rank);
@@ -172,20 +275,15 @@ class [[nodiscard]] contraction
   contraction(A a, B b) : a_(static_cast<A&&>(a)), b_(static_cast<B&&>(b)) {}
   contraction(contraction&&) = default;
   contraction& operator=(contraction&&) = default;
-  contraction(const contraction& other) {
+  contraction(const contraction&) {
     static_assert(sizeof(A) == 0,
                   "heddle: this expression holds a contraction and would compute it twice: store it "
                   "first, tensor h = matmul(…)");
   }
 
   /// The product: a tensor, or a variable where an operand is one.
-  auto compute() const {
-    if constexpr (linalg::detail::any_variable<A, B>) {
-      return detail::recorded_matmul<Configuration>(a_, b_);
-    } else {
-      return linalg::detail::multiply_tensors<Configuration>(a_, b_);
-    }
-  }
+  typename product::type compute() const { return product::compute(a_, b_); }
+  /// Computes the product, which is the leaf.
   template <class Visitor>
   void visit(Visitor& v) const {
     result_ = compute();
@@ -195,8 +293,18 @@ class [[nodiscard]] contraction
  private:
   A a_;
   B b_;
-  mutable decltype(std::declval<const contraction&>().compute()) result_;
+  mutable typename product::type result_;
 };
+
+/// An operand for matmul, its last two axes exchanged: `matmul(x, transposed(w))` with w (N, K). Nothing
+/// is copied, and the gradient of a variable is computed as w lies.
+template <class E>
+  requires expression<E>
+auto transposed(const E& e) {
+  static_assert(E::rank >= 2, "heddle::transposed: the operand has fewer than two axes");
+  return linalg::detail::transposed_operand<decltype(linalg::detail::as_leaf(e))>{
+      linalg::detail::as_leaf(e)};
+}
 
 /// The matrix product of a (…, M, K) and b (…, K, N), as torch.matmul: (…, M, N). Leading axes are
 /// broadcast; a vector on the left is a row, on the right a column, and its axis is missing in the
@@ -207,14 +315,16 @@ class [[nodiscard]] contraction
 /// Returns an expression: `tensor h = matmul(x, w)`, or part of a larger one, `relu(matmul(x, w) + b)`.
 /// On evaluation it throws shape_error where extents do not fit, device_error, out_of_memory.
 template <class A, class B, class Configuration = configuration>
-  requires expression<std::remove_cvref_t<A>> && expression<std::remove_cvref_t<B>>
-auto matmul(A&& a, B&& b) {
-  using left = std::remove_cvref_t<A>;
-  using right = std::remove_cvref_t<B>;
-  constexpr bool ranks = left::rank > 0 && right::rank > 0;
-  constexpr bool types = left::type == right::type;
-  constexpr bool numbers = left::type != dtype::boolean;
-  constexpr bool backend = linalg::detail::has_host_gemm<type_of<left::type>, Configuration>;
+  requires(linalg::detail::argument<A>::valid&& linalg::detail::argument<B>::valid)
+auto matmul(const A& a, const B& b) {
+  using left = linalg::detail::argument<A>;
+  using right = linalg::detail::argument<B>;
+  using first = typename left::expression_type;
+  using second = typename right::expression_type;
+  constexpr bool ranks = first::rank > 0 && second::rank > 0;
+  constexpr bool types = first::type == second::type;
+  constexpr bool numbers = first::type != dtype::boolean;
+  constexpr bool backend = linalg::detail::has_host_gemm<type_of<first::type>, Configuration>;
   static_assert(ranks,
                 "heddle::matmul: an operand has rank 0; vectors and matrices are multiplied, write a * b "
                 "for scalars");
@@ -224,10 +334,8 @@ auto matmul(A&& a, B&& b) {
                 "heddle::matmul: no host GEMM is linked: link heddle::host (oneDNN), or define "
                 "HEDDLE_PORTABLE_GEMM to use heddle's own plain loop");
   if constexpr (ranks && types && numbers && backend) {
-    using first = decltype(linalg::detail::as_leaf(a));
-    using second = decltype(linalg::detail::as_leaf(b));
-    return contraction<first, second, Configuration>(linalg::detail::as_leaf(a),
-                                                     linalg::detail::as_leaf(b));
+    return contraction<decltype(left::leaf(a)), decltype(right::leaf(b)), left::is_transposed,
+                       right::is_transposed, Configuration>(left::leaf(a), right::leaf(b));
   }
 }
 

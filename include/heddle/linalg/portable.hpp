@@ -95,6 +95,54 @@ panel_kernel<C> panel_kernel_for(exec::isa level) {
   return &run_panel<C, Rows, Configuration>;
 }
 
+/// to[j] = factor * from[j].
+template <class C>
+HEDDLE_INLINE void scale_line(C* to, const C* from, C factor, std::int64_t count) {
+  using loaded = typename lanes<C>::unaligned;
+  std::int64_t j = 0;
+  for (; j + lanes<C>::width <= count; j += lanes<C>::width) {
+    *reinterpret_cast<loaded*>(to + j) = factor * *reinterpret_cast<const loaded*>(from + j);
+  }
+  for (; j < count; ++j) to[j] = factor * from[j];
+}
+/// Rows first … last of an outer product.
+template <class C>
+HEDDLE_INLINE void scale_lines(const product& p, const C* a, const C* b, C* c, std::int64_t first,
+                               std::int64_t last) {
+  for (std::int64_t r = first; r < last; ++r) scale_line(c + r * p.n, b, a[r * p.a.row], p.n);
+}
+template <class C>
+using outer_kernel = void (*)(const product&, const C*, const C*, C*, std::int64_t, std::int64_t);
+
+template <class C, class Configuration>
+HEDDLE_VECTORIZE void run_outer(const product& p, const C* a, const C* b, C* c, std::int64_t first,
+                                std::int64_t last) {
+  scale_lines(p, a, b, c, first, last);
+}
+#if HEDDLE_ISA_CHOICE
+template <class C, class Configuration>
+HEDDLE_VECTORIZE HEDDLE_TARGET_AVX2 void run_outer_avx2(const product& p, const C* a, const C* b,
+                                                        C* c, std::int64_t first,
+                                                        std::int64_t last) {
+  scale_lines(p, a, b, c, first, last);
+}
+template <class C, class Configuration>
+HEDDLE_VECTORIZE HEDDLE_TARGET_AVX512 void run_outer_avx512(const product& p, const C* a, const C* b,
+                                                            C* c, std::int64_t first,
+                                                            std::int64_t last) {
+  scale_lines(p, a, b, c, first, last);
+}
+#endif
+template <class C, class Configuration>
+outer_kernel<C> outer_kernel_for(exec::isa level) {
+#if HEDDLE_ISA_CHOICE
+  if (level == exec::isa::avx512) return &run_outer_avx512<C, Configuration>;
+  if (level == exec::isa::avx2) return &run_outer_avx2<C, Configuration>;
+#endif
+  static_cast<void>(level);
+  return &run_outer<C, Configuration>;
+}
+
 /// Copies `depth` steps of `count` lines, width lines wide and filled up with 0: to[k * width + i].
 template <class C, class T>
 void pack(C* to, const T* from, std::int64_t depth, std::int64_t along, std::int64_t count,
@@ -180,6 +228,19 @@ void multiply_rows(const product& p, const T* a, const T* b, T* c, std::int64_t 
 }
 
 }  // namespace detail
+
+/// Whether a product is one of a column and a dense row, which `outer` computes faster than oneDNN.
+inline bool is_outer(const product& p) noexcept {
+  return p.k == 1 && p.batch_rank == 0 && (p.b.column == 1 || p.n == 1);
+}
+template <class T, class Configuration>
+void outer(const product& p, const T* a, const T* b, T* c) {
+  const detail::outer_kernel<T> kernel = detail::outer_kernel_for<T, Configuration>(exec::best_isa());
+  const std::int64_t grain = detail::operations_per_thread / p.n + 1;
+  parallel_for(0, p.m, grain, [&](std::int64_t first, std::int64_t last) {
+    kernel(p, a, b, c, first, last);
+  });
+}
 
 /// Computes a product into c, contiguous. Extents are 1 or more. Tasks of 64 rows are spread over the
 /// threads of the caller's device; sums run in the order of k whatever their number.

@@ -90,6 +90,26 @@ inline void fold_batches(product& p) noexcept {
   }
 }
 
+/// Summed batch axes that continue the inner axis of both operands become part of it.
+inline void fold_summed(product& p, unsigned& summed) noexcept {
+  while (p.batch_rank > 0) {
+    const int last = p.batch_rank - 1;
+    const std::int64_t count = p.batch_extents[last];
+    if (count != 1) {
+      if ((summed >> last & 1u) == 0) return;
+      if (p.k == 1) {
+        p.a.column = p.a.batch[last];
+        p.b.row = p.b.batch[last];
+      } else if (p.a.batch[last] != p.k * p.a.column || p.b.batch[last] != p.k * p.b.row) {
+        return;
+      }
+      p.k *= count;
+    }
+    summed &= ~(1u << last);
+    p.batch_rank = last;
+  }
+}
+
 /// The product of two operands of rank 1 or more, and the extents of its result (rank entries):
 /// vectors on the left are rows, on the right columns, and their axis is missing in the result.
 /// Throws shape_error.

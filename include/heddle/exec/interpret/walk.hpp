@@ -3,6 +3,7 @@
 // are as long as the arrays' strides allow.
 #pragma once
 
+#include <heddle/core/config.hpp>
 #include <heddle/graph/node.hpp>
 
 namespace heddle::inline v0::exec::detail {
@@ -44,7 +45,8 @@ struct walk {
   std::int64_t row = 1;  ///< elements of a row; 0 if there is nothing to visit
   std::int64_t row_strides[max_arrays] = {};
 
-  walk(graph::axis_mask mask, const std::int64_t* space, const axis_strides* along, int count)
+  HEDDLE_NOINLINE walk(graph::axis_mask mask, const std::int64_t* space, const axis_strides* along,
+                       int count)
       : arrays(count) {
     for (int axis = 0; axis < graph::max_axes; ++axis) {
       if ((mask >> axis & 1) == 0 || space[axis] == 1) continue;
@@ -67,20 +69,23 @@ struct walk {
     if (row == 0) return;
     std::int64_t at[graph::max_axes] = {};
     std::int64_t offsets[max_arrays] = {};
-    for (;;) {
+    do {
       visit(static_cast<const std::int64_t*>(offsets), row);
-      int axis = rank - 1;
-      for (; axis >= 0; --axis) {
-        for (int k = 0; k < arrays; ++k) offsets[k] += strides[k][axis];
-        if (++at[axis] < extents[axis]) break;
-        for (int k = 0; k < arrays; ++k) offsets[k] -= strides[k][axis] * extents[axis];
-        at[axis] = 0;
-      }
-      if (axis < 0) return;
-    }
+    } while (next(at, offsets));
   }
 
  private:
+  /// Moves on to the next row; false after the last. Out of line: many loops share it.
+  HEDDLE_NOINLINE bool next(std::int64_t* at, std::int64_t* offsets) const {
+    for (int axis = rank - 1; axis >= 0; --axis) {
+      for (int k = 0; k < arrays; ++k) offsets[k] += strides[k][axis];
+      if (++at[axis] < extents[axis]) return true;
+      for (int k = 0; k < arrays; ++k) offsets[k] -= strides[k][axis] * extents[axis];
+      at[axis] = 0;
+    }
+    return false;
+  }
+
   void append(std::int64_t extent, const axis_strides* along, int axis) {
     bool merges = rank > 0;
     for (int k = 0; k < arrays && merges; ++k) {
