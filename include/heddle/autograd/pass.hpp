@@ -71,6 +71,13 @@ class backward_pass_state {
   }
 
   bool done() const { return ready_.empty(); }
+  /// Whether all gradients of this node have come and it has yet to run.
+  bool is_ready(const tape_node* node) const {
+    for (const handle<tape_node>& waiting : ready_) {
+      if (waiting.get() == node) return true;
+    }
+    return false;
+  }
 
   /// The node that runs next.
   tape_node* next() const { return ready_.empty() ? nullptr : ready_.front().get(); }

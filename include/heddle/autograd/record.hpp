@@ -22,7 +22,7 @@ struct derivative_of {
     graph::derivative_request request;
     request.wanted.resize(static_cast<std::size_t>(operands), false);
     for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
-      request.wanted[i] = Statement::table.variables[i];
+      request.wanted[i] = Statement::table.wanted[i];
     }
     request.seed_slot = operands;
     request.saved_slot = operands + outputs;
@@ -37,10 +37,17 @@ struct derivative_of {
     for (std::size_t i = 0; i < p.sizes.reads; ++i) t.values[p.reads[i].slot] = true;
     return t;
   }();
-  static constexpr int wanted = [] {
+  static constexpr int variables = [] {
     int n = 0;
     for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
       n += Statement::table.variables[i] ? 1 : 0;
+    }
+    return n;
+  }();
+  static constexpr int wanted = [] {
+    int n = 0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
+      n += Statement::table.wanted[i] ? 1 : 0;
     }
     return n;
   }();
@@ -82,9 +89,9 @@ struct derivative_of {
 }
 
 /// Collects leaves, and the places of the variables among them.
-template <int Wanted>
+template <int Variables>
 struct recording_collector : exec::detail::collector {
-  edge places[Wanted + 1];
+  edge places[Variables + 1];
   int next = 0;
   bool any = false;
 
@@ -132,7 +139,13 @@ class statement_node final : public tape_node {
     output_count = outputs;
     inputs = edges_;
     incoming = incoming_;
-    for (int i = 0; i < wanted; ++i) edges_[i] = static_cast<edge&&>(places[i]);
+    int seen = 0;
+    int kept = 0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
+      if (!Statement::table.variables[i]) continue;
+      if (Statement::table.wanted[i]) edges_[kept++] = static_cast<edge&&>(places[seen]);
+      ++seen;
+    }
     for (int i = 0; i < derivative::axes; ++i) extents_[i] = b.extents[i];
     for (int i = 0; i < Statement::scalar_count; ++i) scalars_[i] = b.scalars[i];
     device_ = b.device;
@@ -166,8 +179,8 @@ class statement_node final : public tape_node {
     exec::operand in[derivative::slots];
     storage* owners[derivative::slots + wanted];
     fill_operands(in, owners);
-    exec::operand out[wanted];
-    gradient made[wanted];
+    exec::operand out[wanted + 1];
+    gradient made[wanted + 1];
     [&]<int... J>(std::integer_sequence<int, J...>) {
       (make_output<J>(out[J], made[J]), ...);
     }(std::make_integer_sequence<int, wanted>{});
@@ -198,7 +211,7 @@ class statement_node final : public tape_node {
       recorded_operand& o = request.operands[static_cast<std::size_t>(i)];
       o.at = in[i];
       if (owners[i] != nullptr) o.memory = handle<storage>::share(owners[i]);
-      if (i < operands && Statement::table.variables[static_cast<std::size_t>(i)]) {
+      if (i < operands && Statement::table.wanted[static_cast<std::size_t>(i)]) {
         request.slots.push_back(static_cast<std::size_t>(i));
         o.place = edges_[variable];
         o.repeats = repeats_[variable++];
@@ -223,7 +236,7 @@ class statement_node final : public tape_node {
   static constexpr int slot_of = [] {
     int seen = 0;
     for (int i = 0; i < operands; ++i) {
-      if (Statement::table.variables[static_cast<std::size_t>(i)] && seen++ == J) return i;
+      if (Statement::table.wanted[static_cast<std::size_t>(i)] && seen++ == J) return i;
     }
     return 0;
   }();
@@ -250,9 +263,9 @@ class statement_node final : public tape_node {
   void note_repeats(int slot, const exec::leaf_view& l) {
     int j = 0;
     for (int i = 0; i < slot; ++i) {
-      j += Statement::table.variables[static_cast<std::size_t>(i)] ? 1 : 0;
+      j += Statement::table.wanted[static_cast<std::size_t>(i)] ? 1 : 0;
     }
-    if (!Statement::table.variables[static_cast<std::size_t>(slot)]) return;
+    if (!Statement::table.wanted[static_cast<std::size_t>(slot)]) return;
     repeats_[j] = 0;
     first_extent_[j] = l.rank > 0 ? l.extents[0] : 1;
     for (int k = 0; k < l.rank; ++k) {
@@ -348,16 +361,16 @@ class statement_node final : public tape_node {
     pass.deliver<T>(edges_[J], static_cast<gradient&&>(g), element_count(e), device_);
   }
 
-  edge edges_[wanted];
+  edge edges_[wanted + 1];
   gradient incoming_[outputs];
   handle<storage> saved_[derivative::saved + 1];
   std::byte* data_[derivative::saved + 1];
   std::int64_t strides_[derivative::saved_strides + 1];
   std::int64_t extents_[derivative::axes + 1];
-  std::int64_t first_extent_[wanted];
+  std::int64_t first_extent_[wanted + 1];
   exec::scalar_bits scalars_[Statement::scalar_count + 1];
   std::uint32_t versions_[derivative::saved + 1];
-  std::uint8_t repeats_[wanted];
+  std::uint8_t repeats_[wanted + 1];
   bool freed_ = false;
   device device_;
 };
@@ -394,13 +407,13 @@ template <class Configuration, class... E>
 auto evaluate_recorded_in(const E&... e) {
   using statement = exec::statement<E...>;
   using results = decltype(exec::detail::result_tensors<E...>());
-  if constexpr (!any_floating<results>) {
+  if constexpr (!any_floating<results> || derivative_of<statement>::wanted == 0) {
     const exec::bound<statement> b(e...);
     results made = exec::detail::allocate_results<results>(b);
     std::apply([&](const auto&... t) { exec::detail::run_into<Configuration>(b, t...); }, made);
     return with_places(made, {});
   } else {
-    recording_collector<derivative_of<statement>::wanted> places;
+    recording_collector<derivative_of<statement>::variables> places;
     const exec::bound<statement> b(exec::detail::with_visitor{}, places, e...);
     results made = exec::detail::allocate_results<results>(b);
     std::apply([&](const auto&... t) { exec::detail::run_into<Configuration>(b, t...); }, made);

@@ -159,8 +159,9 @@ HEDDLE_HD HEDDLE_INLINE T tanh_host(T x) {
   using F = format<T>;
   const T z = x * x;
   const T near = x + x * z * tanh_tail(z);
-  const T a = at_most(magnitude(x), F::tanh_highest());
-  const T t = a * (T(2) * F::log2e) + (F::magic + F::bias);
+  const T a = magnitude(x);
+  // Beyond the clamp the remainder grows without bound, and the power to infinity: 1 in the end.
+  const T t = at_most(a * (T(2) * F::log2e) + (F::magic + F::bias), F::tanh_highest());
   const T k = t - (F::magic + F::bias);
   const T power = from_bits<T>(to_bits(t) << F::mantissa);
   const T p = exp_double_near(a - k * (T(0.5) * F::ln2));
@@ -183,8 +184,10 @@ HEDDLE_HD HEDDLE_INLINE T log1p_host(T x) {
 }
 template <class T>
 HEDDLE_HD HEDDLE_INLINE T sigmoid_host(T x) {
-  const T e = exp_host(-magnitude(x));
-  return (x < T(0) ? e : T(1)) / (T(1) + e);
+  // n - n e / (1 + e), n = e or 1: the errors of the sum and the quotient count little.
+  const T e = exp_sum(-magnitude(x), T(0));
+  const T n = x < T(0) ? e : T(1);
+  return n - n * (e / (T(1) + e));
 }
 
 // |y| rounded to an integer, for |y| < 2^mantissa.

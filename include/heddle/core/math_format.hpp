@@ -45,7 +45,7 @@ struct format<float> {
   HEDDLE_MATH_LIMIT(float, exp_lowest, -104, 0xc2d00000u)
   HEDDLE_MATH_LIMIT(float, exp_highest, 89, 0x42b20000u)
   HEDDLE_MATH_LIMIT(float, expm1_lowest, -18, 0xc1900000u)
-  HEDDLE_MATH_LIMIT(float, tanh_highest, 10, 0x41200000u)
+  HEDDLE_MATH_LIMIT(float, tanh_highest, 0x1.8p23f + 157, 0x4b40009du)
   HEDDLE_MATH_LIMIT(float, erf_highest, 4, 0x40800000u)
   static constexpr float tanh_near = 0.55f;
   static constexpr float min_normal = 0x1p-126f;
@@ -73,7 +73,7 @@ struct format<double> {
   HEDDLE_MATH_LIMIT(double, exp_lowest, -746, 0xc087500000000000u)
   HEDDLE_MATH_LIMIT(double, exp_highest, 710, 0x4086300000000000u)
   HEDDLE_MATH_LIMIT(double, expm1_lowest, -38, 0xc043000000000000u)
-  HEDDLE_MATH_LIMIT(double, tanh_highest, 22, 0x4036000000000000u)
+  HEDDLE_MATH_LIMIT(double, tanh_highest, 0x1.8p52 + 1083, 0x433800000000043bu)
   HEDDLE_MATH_LIMIT(double, erf_highest, 6, 0x4018000000000000u)
   static constexpr double tanh_near = 0.55;
   static constexpr double min_normal = 0x1p-1022;

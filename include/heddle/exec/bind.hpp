@@ -16,6 +16,7 @@ struct leaf_view {
   const std::int64_t* strides = nullptr;
   heddle::storage* storage = nullptr;
   int rank = 0;
+  std::uint8_t size = 0;  ///< of an element, in bytes
 };
 
 namespace detail {
@@ -123,7 +124,8 @@ struct collector {
       }
     }();
     *leaves++ = {reinterpret_cast<std::byte*>(t.data()), t.extents().data(), t.strides().data(),
-                 t.storage().get(), std::remove_cvref_t<decltype(t)>::rank};
+                 t.storage().get(), std::remove_cvref_t<decltype(t)>::rank,
+                 static_cast<std::uint8_t>(size_of(std::remove_cvref_t<decltype(t)>::type))};
   }
   void scalar(double value) { (scalars++)->floating = value; }
   void scalar(std::int64_t value) { (scalars++)->integral = value; }

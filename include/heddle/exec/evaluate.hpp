@@ -248,32 +248,38 @@ struct onto_expression {
   }
 };
 
-/// Whether writing `to` while reading `leaf` could change what is read later: the same elements at the
-/// same places are safe in an element-wise statement, anything else that overlaps is not.
+/// Whether writing `to` while `read` is read could change what is read later. Both are taken through
+/// their places in the iteration space: the same address at the same point of an element-wise
+/// statement is safe, anything else that overlaps is not (by address: memory may have two storages).
 template <class T, int Rank>
-bool conflicts(const tensor<T, Rank>& to, const exec::leaf_view& read, std::size_t element_size,
+bool conflicts(const tensor<T, Rank>& to, graph::axis_map to_map, const exec::leaf_view& read,
+               graph::axis_map read_map, std::size_t read_size, const std::int64_t* extents,
                bool element_wise) {
-  if (read.storage != to.storage().get()) return false;
-  std::int64_t to_last = 0;
-  std::int64_t read_last = 0;
-  bool same = element_wise && read.rank == Rank && read.data == reinterpret_cast<std::byte*>(to.data());
-  for (int i = 0; i < Rank; ++i) {
-    if (to.extents()[i] == 0) return false;
-    to_last += (to.extents()[i] - 1) * to.strides()[i];
+  const memory_map written{to.data(), to.extents().data(), to.strides().data(), Rank, sizeof(T)};
+  const memory_map other{read.data, read.extents, read.strides, read.rank, read_size};
+  if (written.empty() || other.empty()) return false;
+  if (element_wise && written.data == other.data && sizeof(T) == read_size) {
+    exec::operand first, second;
+    for (int i = 0; i < Rank; ++i) first.strides[i] = to.strides()[i];
+    exec::detail::bind_leaf(second, read, read_map, extents);
+    bool same = true;
+    for (int axis = 0; axis < graph::max_axes; ++axis) {
+      same = same && (extents[axis] == 1 || exec::stride_along(first, to_map, axis) ==
+                                                exec::stride_along(second, read_map, axis));
+    }
+    if (same) return false;
   }
-  for (int i = 0; i < read.rank; ++i) {
-    if (read.extents[i] == 0) return false;
-    read_last += (read.extents[i] - 1) * read.strides[i];
-    same = same && i < Rank && read.extents[i] == to.extents()[i < Rank ? i : 0] &&
-           (read.extents[i] == 1 || read.strides[i] == to.strides()[i < Rank ? i : 0]);
-  }
-  if (same) return false;
-  const std::byte* to_begin = reinterpret_cast<const std::byte*>(to.data());
-  const std::byte* to_end = to_begin + (to_last + 1) * static_cast<std::int64_t>(sizeof(T));
-  const std::byte* read_end =
-      read.data + (read_last + 1) * static_cast<std::int64_t>(element_size);
-  return read.data < to_end && to_begin < read_end;
+  return same_map(written, other) || overlaps(written, other);
 }
+
+/// Whether an operand is read at all: the shape of a destination is only looked at.
+template <class Statement>
+inline constexpr auto operand_is_read = [] {
+  exec::detail::table<bool, static_cast<std::size_t>(Statement::operand_count)> t;
+  const auto& p = exec::plan_of<typename Statement::program>;
+  for (std::size_t i = 0; i < p.sizes.reads; ++i) t.values[p.reads[i].slot] = true;
+  return t;
+}();
 
 template <class Program>
 consteval bool is_element_wise() {
@@ -314,9 +320,16 @@ void assign_all(const std::tuple<const tensor<T, Rank>&...>& to, const E&... e) 
         (check_assignable(destination, b.template output_extents<Rank>(k++)), ...);
         constexpr bool element_wise = is_element_wise<typename statement::program>();
         bool conflict = false;
+        int slot = 0;
         const auto check = [&](const auto& one) {
+          const graph::axis_map map =
+              statement::table.output_maps.values[static_cast<std::size_t>(slot++)];
           for (int i = 0; i < statement::operand_count; ++i) {
-            conflict = conflict || conflicts(one, b.leaves[i], 8, element_wise);
+            const auto at = static_cast<std::size_t>(i);
+            conflict = conflict ||
+                       (operand_is_read<statement>.values[at] &&
+                        conflicts(one, map, b.leaves[i], statement::table.operand_maps.values[at],
+                                  b.leaves[i].size, b.extents, element_wise));
           }
         };
         (check(destination), ...);

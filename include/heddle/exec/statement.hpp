@@ -4,7 +4,7 @@
 #pragma once
 
 #include <heddle/exec/plan.hpp>
-#include <heddle/tensor/let.hpp>
+#include <heddle/tensor/vjp.hpp>
 
 namespace heddle::inline v0 {
 
@@ -24,6 +24,9 @@ template <class F, class... E>
 inline constexpr bool holds_variable<let_expression<F, E...>> = (holds_variable<E> || ...);
 template <class F, class... E>
 inline constexpr bool holds_variable<let_bundle<F, E...>> = (holds_variable<E> || ...);
+template <class F, class Seed, class... E>
+inline constexpr bool holds_variable<vjp_bundle<F, Seed, E...>> =
+    (holds_variable<Seed> || ... || holds_variable<E>);
 
 template <class E>
 constexpr int result_count() {
@@ -137,6 +140,8 @@ struct statement {
     detail::table<graph::axis_map, static_cast<std::size_t>(size.operands)> operand_maps;
     detail::table<std::int8_t, static_cast<std::size_t>(size.operands)> operand_ranks;
     detail::table<bool, static_cast<std::size_t>(size.operands)> variables;
+    /// variables that the program reads: those that get a gradient
+    detail::table<bool, static_cast<std::size_t>(size.operands)> wanted;
     detail::table<graph::axis_map, static_cast<std::size_t>(output_count)> output_maps;
     detail::table<reduction_check, size.checks> checks;
   };
@@ -151,6 +156,8 @@ struct statement {
           i < f.operand_maps.size() ? f.operand_maps[i] : graph::empty_map;
     }
     for (const graph::node& n : f.result.nodes) {
+      const std::size_t slot = n.code == op::gather ? n.b : n.a;
+      if (n.code == op::input || n.code == op::gather) t.wanted.values[slot] = t.variables[slot];
       if (n.code == op::store) t.output_maps.values[n.b] = static_cast<graph::axis_map>(n.extra);
     }
     detail::fill(t.checks, detail::reduction_checks(f.result));

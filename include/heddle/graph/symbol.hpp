@@ -258,3 +258,5 @@ constexpr symbol reduce(op code, const symbol& x, const int* positions, int coun
 
 }  // namespace graph
 }  // namespace heddle::inline v0
+
+#include <heddle/graph/op_table.hpp>  // the definition that record needs

@@ -84,9 +84,8 @@ struct elements {
 template <class T>
 HEDDLE_COLD void make_dense(const product& p, matrix& x, elements<const T>& from, std::int64_t rows,
                             std::int64_t columns, device where) {
-  constexpr int most = max_rank + 2;
-  const int rank = p.batch_rank + 2;
-  std::int64_t extents[most], strides[most], dense[most];
+  const int rank = p.batch_rank + 2;  // at most the operand's
+  std::int64_t extents[max_rank], strides[max_rank], dense[max_rank];
   for (int i = 0; i < p.batch_rank; ++i) {
     extents[i] = x.batch[i] == 0 ? 1 : p.batch_extents[i];
     strides[i] = x.batch[i];
@@ -102,7 +101,8 @@ HEDDLE_COLD void make_dense(const product& p, matrix& x, elements<const T>& from
   }
   handle<storage> copy = storage::allocate(static_cast<std::size_t>(count) * sizeof(T), where);
   T* const data = reinterpret_cast<T*>(copy->data());
-  heddle::detail::copy_elements({copy, data, dense}, {from.memory, from.data, strides}, extents, rank,
+  heddle::detail::copy_elements({copy, data, dense},
+                                {from.memory, const_cast<T*>(from.data), strides}, extents, rank,
                                 sizeof(T));
   for (int i = 0; i < p.batch_rank; ++i) x.batch[i] = extents[i] == 1 ? 0 : dense[i];
   x.row = columns;

@@ -2,6 +2,8 @@
 // The instruction sets a host kernel is compiled for, and the choice between them at run time.
 #pragma once
 
+#include <cstdlib>
+
 #include <heddle/core/config.hpp>
 
 // What makes g++ vectorise a loop over a branch-free body at -O2 and without flags:
@@ -39,10 +41,20 @@ namespace heddle::inline v0::exec {
 
 enum class isa : unsigned char { baseline, avx2, avx512 };
 
-/// The best instruction set that this processor has and kernels are compiled for.
+/// The environment's HEDDLE_MAX_ISA, `baseline` or `avx2`: forgoes what is above it, for tests and
+/// comparisons.
+inline isa isa_limit() noexcept {
+  const char* const given = std::getenv("HEDDLE_MAX_ISA");
+  if (given == nullptr) return isa::avx512;
+  if (__builtin_strcmp(given, "baseline") == 0) return isa::baseline;
+  return __builtin_strcmp(given, "avx2") == 0 ? isa::avx2 : isa::avx512;
+}
+
+/// The best instruction set that this processor has, kernels are compiled for and HEDDLE_MAX_ISA
+/// admits.
 inline isa best_isa() noexcept {
 #if HEDDLE_ISA_CHOICE
-  static const isa best =
+  static const isa possible =
       __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
               __builtin_cpu_supports("fma")
@@ -51,6 +63,7 @@ inline isa best_isa() noexcept {
               __builtin_cpu_supports("bmi2")
           ? isa::avx2
           : isa::baseline;
+  static const isa best = possible < isa_limit() ? possible : isa_limit();
   return best;
 #else
   return isa::baseline;

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// matmul on the tape. With c = a b, da = g bᵀ and db = aᵀ g, summed over the batch axes along which
+// the operand was broadcast. Such sums of products are closed under differentiation: one node serves
+// every order.
+#pragma once
+
+#include <heddle/autograd/record.hpp>
+#include <heddle/linalg/matmul.hpp>
+
+namespace heddle::inline v0 {
+
+namespace detail {
+
+/// A batch of matrices in memory, of run-time rank 2 or more, with its place on the tape.
+struct recorded_matrix {
+  handle<storage> memory;
+  std::byte* data = nullptr;
+  int rank = 2;
+  std::int64_t extents[max_rank] = {};
+  std::int64_t strides[max_rank] = {};
+  edge place;
+
+  /// Exchanges the last two axes.
+  recorded_matrix oriented(bool transposed) const {
+    recorded_matrix result = *this;
+    if (transposed) {
+      std::swap(result.extents[rank - 2], result.extents[rank - 1]);
+      std::swap(result.strides[rank - 2], result.strides[rank - 1]);
+    }
+    return result;
+  }
+  std::int64_t count() const noexcept {
+    std::int64_t n = 1;
+    for (int i = 0; i < rank; ++i) n *= extents[i];
+    return n;
+  }
+  /// Of batch axis `axis`, counted from the matrix outwards.
+  std::int64_t batch_extent(int axis) const noexcept {
+    return axis < rank - 2 ? extents[rank - 3 - axis] : 1;
+  }
+  std::int64_t batch_stride(int axis) const noexcept {
+    return axis < rank - 2 && extents[rank - 3 - axis] != 1 ? strides[rank - 3 - axis] : 0;
+  }
+  void lie_contiguous() noexcept {
+    std::int64_t stride = 1;
+    for (int i = rank - 1; i >= 0; --i) {
+      strides[i] = stride;
+      stride *= extents[i];
+    }
+  }
+};
+
+/// The sum of products a b in `shape`, of which data and strides are not read: along a batch axis where it
+/// has extent 1 products are summed, and repeated where only it is longer.
+template <class T, class Configuration>
+gradient sum_of_products(const recorded_matrix& a, const recorded_matrix& b,
+                         const recorded_matrix& shape, device where) {
+  linalg::product p;
+  p.m = a.extents[a.rank - 2];
+  p.k = a.extents[a.rank - 1];
+  p.n = b.extents[b.rank - 1];
+  p.a.row = a.strides[a.rank - 2];
+  p.a.column = a.strides[a.rank - 1];
+  p.b.row = b.strides[b.rank - 2];
+  p.b.column = b.strides[b.rank - 1];
+  for (const int rank : {a.rank, b.rank, shape.rank}) {
+    if (rank - 2 > p.batch_rank) p.batch_rank = rank - 2;
+  }
+  unsigned summed = 0;
+  for (int i = 0; i < p.batch_rank; ++i) {
+    const int axis = p.batch_rank - 1 - i;
+    std::int64_t extent = 1;
+    for (const recorded_matrix* each : {&a, &b, &shape}) {
+      if (each->batch_extent(axis) != 1) extent = each->batch_extent(axis);
+    }
+    p.batch_extents[i] = extent;
+    p.a.batch[i] = a.batch_stride(axis);
+    p.b.batch[i] = b.batch_stride(axis);
+    if (shape.batch_extent(axis) != extent) summed |= 1u << i;
+  }
+  linalg::detail::fold_summed(p, summed);
+  if (summed == 0) linalg::detail::fold_batches(p);
+  extents<max_rank> made = extents<max_rank>::filled(1);
+  const int first = max_rank - 2 - p.batch_rank;
+  for (int i = 0; i < p.batch_rank; ++i) made[first + i] = p.batch_extents[i];
+  made[max_rank - 2] = p.m;
+  made[max_rank - 1] = p.n;
+  const tensor<T, max_rank> c = tensor<T, max_rank>::allocate(made, where);
+  const std::int64_t count = a.count() + b.count() + c.size();
+  linalg::detail::launch_product<T, Configuration>(
+      p, {a.memory, reinterpret_cast<const T*>(a.data)},
+      {b.memory, reinterpret_cast<const T*>(b.data)}, {c.storage(), c.data()},
+      count * static_cast<std::int64_t>(sizeof(T)), where);
+  gradient result{c.storage(), reinterpret_cast<std::byte*>(c.data()), {}};
+  if (summed != 0) {
+    result = exec::host::sum_to<T>(result, made, summed << first, where);
+  }
+  return result;
+}
+
+template <class T, class Configuration>
+handle<tape_node> record_product(const recorded_matrix& a, bool a_transposed,
+                                 const recorded_matrix& b, bool b_transposed,
+                                 const recorded_matrix& result, device where);
+
+/// The node of a product. Operands are kept as they lie, with whether they are read transposed, so that
+/// gradients are written as their operands lie.
+template <class T, class Configuration>
+class product_node final : public tape_node {
+ public:
+  product_node(const recorded_matrix& a, bool a_transposed, const recorded_matrix& b,
+               bool b_transposed, const recorded_matrix& result, device where)
+      : operands_{a, b}, result_(result), where_(where), transposed_{a_transposed, b_transposed} {
+    result_.memory.reset();
+    result_.place = {};
+    input_count = 2;
+    output_count = 1;
+    inputs = edges_;
+    incoming = &incoming_;
+    for (int i = 0; i < 2; ++i) {
+      edges_[i] = static_cast<edge&&>(operands_[i].place);
+      operands_[i].place = {};
+      versions_[i] = operands_[i].memory->version();
+    }
+    // An operand is needed for the other one's gradient.
+    if (!edges_[0].node) operands_[1].memory.reset();
+    if (!edges_[1].node) operands_[0].memory.reset();
+    find_order();
+  }
+
+  void run(backward_pass_state& pass) override { send(pass, false); }
+  void run_recorded(backward_pass_state& pass) override { send(pass, true); }
+  void free_saved() noexcept override {
+    for (edge& each : edges_) each.node.reset();
+    for (recorded_matrix& each : operands_) each.memory.reset();
+    freed_ = true;
+  }
+
+ private:
+  recorded_matrix saved(int i) const {
+    recorded_matrix operand = operands_[i];
+    if (operand.memory->version() != versions_[i]) raise_stale();
+    operand.place = edges_[i];
+    return operand;
+  }
+
+  void send(backward_pass_state& pass, bool record) {
+    if (freed_) raise_freed();
+    recorded_matrix g = result_;
+    g.memory = incoming_.memory;
+    g.data = incoming_.data;
+    g.place = incoming_.source;
+    const bool ta = transposed_[0];
+    const bool tb = transposed_[1];
+    if (edges_[0].node) {
+      const recorded_matrix b = saved(1);
+      deliver(pass, 0, ta ? make(b, tb, g, true, 0, record) : make(g, false, b, !tb, 0, record));
+    }
+    if (edges_[1].node) {
+      const recorded_matrix a = saved(0);
+      deliver(pass, 1, tb ? make(g, true, a, ta, 1, record) : make(a, !ta, g, false, 1, record));
+    }
+  }
+
+  /// The gradient of operand `to` as a product.
+  gradient make(const recorded_matrix& x, bool x_transposed, const recorded_matrix& y,
+                bool y_transposed, int to, bool record) const {
+    recorded_matrix shape = operands_[to];
+    gradient made = sum_of_products<T, Configuration>(x.oriented(x_transposed),
+                                                      y.oriented(y_transposed), shape, where_);
+    if (record && (x.place.node || y.place.node)) {
+      shape.lie_contiguous();
+      made.source = {
+          record_product<T, Configuration>(x, x_transposed, y, y_transposed, shape, where_), 0};
+    }
+    return made;
+  }
+  void deliver(backward_pass_state& pass, int to, gradient&& made) const {
+    pass.deliver<T>(edges_[to], static_cast<gradient&&>(made), operands_[to].count(), where_);
+  }
+
+  recorded_matrix operands_[2];
+  recorded_matrix result_;
+  edge edges_[2];
+  gradient incoming_;
+  device where_;
+  std::uint32_t versions_[2];
+  bool transposed_[2];
+  bool freed_ = false;
+};
+
+template <class T, class Configuration>
+handle<tape_node> record_product(const recorded_matrix& a, bool a_transposed,
+                                 const recorded_matrix& b, bool b_transposed,
+                                 const recorded_matrix& result, device where) {
+  return make_handle<product_node<T, Configuration>>(a, a_transposed, b, b_transposed, result,
+                                                     where);
+}
+
+/// A leaf of matmul as matrices: a vector becomes a row or a column.
+template <class T, int Rank>
+recorded_matrix matrix_of(const tensor<T, Rank>& t, const edge& place, bool column) {
+  recorded_matrix result;
+  result.memory = t.storage();
+  result.data = reinterpret_cast<std::byte*>(t.data());
+  result.place = place;
+  if constexpr (Rank == 1) {
+    result.extents[column ? 0 : 1] = t.extents()[0];
+    result.strides[column ? 0 : 1] = t.strides()[0];
+    result.extents[column ? 1 : 0] = 1;
+    result.strides[column ? 1 : 0] = 1;
+  } else {
+    result.rank = Rank;
+    for (int i = 0; i < Rank; ++i) {
+      result.extents[i] = t.extents()[i];
+      result.strides[i] = t.strides()[i];
+    }
+  }
+  return result;
+}
+
+template <class T, int Rank>
+const tensor<T, Rank>& value_of(const tensor<T, Rank>& t) {
+  return t;
+}
+template <class T, int Rank>
+const tensor<T, Rank>& value_of(const variable<T, Rank>& v) {
+  return v.value();
+}
+template <class T, int Rank>
+edge place_of(const tensor<T, Rank>&) {
+  return {};
+}
+template <class T, int Rank>
+edge place_of(const variable<T, Rank>& v) {
+  return v.place();
+}
+
+template <class Configuration, bool TransposedA, bool TransposedB, class A, class B>
+auto recorded_matmul(const A& a, const B& b) {
+  using T = typename A::value_type;
+  constexpr int rank = linalg::detail::result_rank(A::rank, B::rank);
+  tensor<T, rank> c = linalg::detail::multiply_tensors<Configuration>(
+      linalg::detail::oriented<TransposedA>(value_of(a)),
+      linalg::detail::oriented<TransposedB>(value_of(b)));
+  const edge a_place = place_of(a);
+  const edge b_place = place_of(b);
+  if (!recording || !(a_place.node || b_place.node)) {
+    return variable<T, rank>(static_cast<tensor<T, rank>&&>(c), edge{});
+  }
+  const recorded_matrix left = matrix_of(value_of(a), a_place, false);
+  const recorded_matrix right = matrix_of(value_of(b), b_place, true);
+  // The result with the axes that vectors lack: broadcast batch axes, rows, columns.
+  recorded_matrix result;
+  result.rank = left.rank > right.rank ? left.rank : right.rank;
+  for (int axis = 0; axis < result.rank - 2; ++axis) {
+    const std::int64_t extent = left.batch_extent(axis);
+    result.extents[result.rank - 3 - axis] = extent != 1 ? extent : right.batch_extent(axis);
+  }
+  result.extents[result.rank - 2] = left.extents[left.rank - (TransposedA ? 1 : 2)];
+  result.extents[result.rank - 1] = right.extents[right.rank - (TransposedB ? 2 : 1)];
+  result.lie_contiguous();
+  handle<tape_node> node = record_product<T, Configuration>(left, TransposedA, right, TransposedB,
+                                                            result, value_of(a).device());
+  return variable<T, rank>(static_cast<tensor<T, rank>&&>(c),
+                           edge{static_cast<handle<tape_node>&&>(node), 0});
+}
+
+}  // namespace detail
+}  // namespace heddle::inline v0
