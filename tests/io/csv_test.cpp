@@ -4,11 +4,10 @@
 #include <cstdint>
 #include <string>
 
+#include "temporary_directory.hpp"
 #include <doctest/doctest.h>
 
 #include <heddle/io/csv.hpp>
-
-#include "temporary_directory.hpp"
 
 namespace {
 
@@ -34,13 +33,15 @@ bool has(const std::string& text, const char* part) { return text.find(part) != 
 }  // namespace
 
 TEST_CASE("rows and columns arrive in place, whatever the line ends") {
-  for (const char* text : {"1,2,3\n4,5,6\n", "1,2,3\r\n4,5,6\r\n", "1,2,3\n4,5,6", " 1,2 ,\t3\n4,5,6\n"}) {
+  for (const char* text :
+       {"1,2,3\n4,5,6\n", "1,2,3\r\n4,5,6\r\n", "1,2,3\n4,5,6", " 1,2 ,\t3\n4,5,6\n"}) {
     const auto x = table<float>(text);
     REQUIRE(x.extents() == heddle::extents<2>{2, 3});
     CHECK(x(0, 2) == 3.f);
     CHECK(x(1, 0) == 4.f);
   }
-  const auto x = table<double>("name;other\n-1.5;2e-3\ninf;nan\n", {.separator = ';', .skip_lines = 1});
+  const auto x =
+      table<double>("name;other\n-1.5;2e-3\ninf;nan\n", {.separator = ';', .skip_lines = 1});
   CHECK(x(0, 0) == -1.5);
   CHECK(x(0, 1) == 2e-3);
   CHECK(std::isinf(x(1, 0)));

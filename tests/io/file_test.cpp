@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Reading, mapping and replacing files.
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-
 #include <cstring>
 #include <string>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <vector>
 
+#include "temporary_directory.hpp"
 #include <doctest/doctest.h>
+#include <signal.h>
 
 #include <heddle/io/file.hpp>
-
-#include "temporary_directory.hpp"
 
 using names = std::vector<std::string>;
 
@@ -99,7 +97,8 @@ TEST_CASE("a file beyond the byte budget is refused") {
   CHECK_THROWS_AS(static_cast<void>(heddle::map_file(place / "a", 4)), heddle::io_error);
 }
 
-TEST_CASE("a mapping holds the file's bytes, keeps them when it is replaced, and does not write to it") {
+TEST_CASE(
+    "a mapping holds the file's bytes, keeps them when it is replaced, and does not write to it") {
   const temporary_directory place;
   heddle::write_file(place / "a", "12345");
   const heddle::handle<heddle::storage> mapped = heddle::map_file(place / "a");

@@ -16,11 +16,13 @@ TEST_CASE("text is quoted as JSON has it, and refused where it is no UTF-8") {
   CHECK(quoted(std::string_view("\0\b\t\n\v\f\r\x1f\x7f", 9)) ==
         "x\"\\u0000\\b\\t\\n\\u000b\\f\\r\\u001f\x7f\"");
   CHECK(quoted("é網😀") == "x\"é網😀\"");
-  for (const char* bad : {"\x80", "\xc3", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
-                          "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "a\xe7\xb6"}) {
+  for (const char* bad :
+       {"\x80", "\xc3", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "a\xe7\xb6"}) {
     CHECK(quoted(bad) == "x refused");
   }
-  for (const char* good : {"\xed\x9f\xbf", "\xee\x80\x80", "\xf4\x8f\xbf\xbf", "\xf0\x90\x80\x80", "\xc2\x80"}) {
+  for (const char* good :
+       {"\xed\x9f\xbf", "\xee\x80\x80", "\xf4\x8f\xbf\xbf", "\xf0\x90\x80\x80", "\xc2\x80"}) {
     CHECK(quoted(good) == 'x' + ('"' + std::string(good) + '"'));
   }
 }
@@ -70,7 +72,8 @@ TEST_CASE("what is no JSON is malformed, at its byte") {
   CHECK(read("{} x") == "malformed at 4");
   CHECK(read(std::string_view("{}\0 x", 5)) == "malformed at 2");
   CHECK(read("\"\xff\"") == "malformed at 2");
-  for (const char* bad : {"", "{", "[1,]", "{\"a\":1,}", "01", "1e999", "'a'", "\"\\ud800\"", "// x\n1", "NaN"}) {
+  for (const char* bad :
+       {"", "{", "[1,]", "{\"a\":1,}", "01", "1e999", "'a'", "\"\\ud800\"", "// x\n1", "NaN"}) {
     CHECK_MESSAGE(read(bad).starts_with("malformed at "), bad);
   }
 }

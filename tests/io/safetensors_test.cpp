@@ -3,19 +3,20 @@
 #if defined(HEDDLE_WITH_JSON)
 
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "temporary_directory.hpp"
 #include <doctest/doctest.h>
 
 #include <heddle/core/philox.hpp>
 #include <heddle/io/safetensors.hpp>
 #include <heddle/tensor/creation.hpp>
-
-#include "temporary_directory.hpp"
 
 using heddle::any_tensor;
 using heddle::load_safetensors;
@@ -37,9 +38,11 @@ std::string file_of(const std::string& header, std::size_t data_bytes) {
 }
 
 heddle::safetensors loaded(const std::string& content) {
-  const temporary_directory place;
-  heddle::write_file(place / "x", content);
-  return load_safetensors(place / "x");  // mapped, so that it outlives the name
+  static const temporary_directory place;
+  std::remove((place / "x").c_str());  // tensors of the one before may still map it
+  // Not by write_file, which would wait for the disk thousands of times.
+  std::ofstream(place / "x", std::ios::binary) << content;
+  return load_safetensors(place / "x");
 }
 
 // The sentence that refuses a file, or "accepted".
@@ -119,7 +122,8 @@ TEST_CASE("saving what was loaded gives the reference implementation's bytes") {
   }
 }
 
-TEST_CASE("loading maps the file: nothing is copied, writes stay in memory, tensors outlive the file") {
+TEST_CASE(
+    "loading maps the file: nothing is copied, writes stay in memory, tensors outlive the file") {
   const temporary_directory place;
   save_safetensors(place / "x", {{"w", tensor<float, 1>{1, 2}}, {"v", tensor<float, 1>{3}}});
   heddle::safetensors file = load_safetensors(place / "x");
@@ -194,21 +198,28 @@ TEST_CASE("rules of the header: JSON, UTF-8, known fields and dtypes, each once"
             "a field that is not dtype, shape or data_offsets"));
   CHECK(has(refusal(R"({"a":{"dtype":"I32","dtype":"I32","shape":[2],"data_offsets":[0,8]}})", 8),
             "a field of a tensor is there twice"));
-  CHECK(has(refusal(R"({"a":{"dtype":"I32","shape":[2]}})", 8), "lacks dtype, shape or data_offsets"));
+  CHECK(has(refusal(R"({"a":{"dtype":"I32","shape":[2]}})", 8),
+            "lacks dtype, shape or data_offsets"));
   CHECK(has(refusal(R"({"a":{"dtype":"U16","shape":[2],"data_offsets":[0,4]}})", 4),
             "the dtype \"U16\" is not one of"));
-  CHECK(has(refusal(R"({"a":{"dtype":"i32","shape":[2],"data_offsets":[0,8]}})", 8), "the dtype \"i32\""));
-  CHECK(has(refusal(R"({"a":{"dtype":5,"shape":[2],"data_offsets":[0,8]}})", 8), "here stands a number"));
-  CHECK(has(refusal(R"({"a":{"dtype":"I32","shape":2,"data_offsets":[0,8]}})", 8), "here stands a number"));
-  for (const char* extent : {"-2", "2.0", "2e0", "true", "null", "\"2\"", "[2]", "{}", "18446744073709551616"}) {
+  CHECK(has(refusal(R"({"a":{"dtype":"i32","shape":[2],"data_offsets":[0,8]}})", 8),
+            "the dtype \"i32\""));
+  CHECK(has(refusal(R"({"a":{"dtype":5,"shape":[2],"data_offsets":[0,8]}})", 8),
+            "here stands a number"));
+  CHECK(has(refusal(R"({"a":{"dtype":"I32","shape":2,"data_offsets":[0,8]}})", 8),
+            "here stands a number"));
+  for (const char* extent :
+       {"-2", "2.0", "2e0", "true", "null", "\"2\"", "[2]", "{}", "18446744073709551616"}) {
     const std::string header =
         std::string(R"({"a":{"dtype":"I32","shape":[)") + extent + R"(],"data_offsets":[0,8]}})";
     CHECK_MESSAGE(has(refusal(header, 8), "here stands "), extent);
   }
   CHECK(has(refusal(R"({"__metadata__":{"a":1}})", 0), "here stands a number"));
   CHECK(has(refusal(R"({"__metadata__":{"a":{}}})", 0), "here stands an object"));
-  CHECK(has(refusal(R"({"__metadata__":{},"__metadata__":{}})", 0), "the metadata are there twice"));
-  CHECK(has(refusal(R"({"__metadata__":{"a":"1","b":"","a":"2"}})", 0), "two texts of the metadata"));
+  CHECK(
+      has(refusal(R"({"__metadata__":{},"__metadata__":{}})", 0), "the metadata are there twice"));
+  CHECK(
+      has(refusal(R"({"__metadata__":{"a":"1","b":"","a":"2"}})", 0), "two texts of the metadata"));
 }
 
 TEST_CASE("rules of the names: unique, also where escapes hide it") {
@@ -229,7 +240,8 @@ TEST_CASE("rules of the data: two offsets of the right size, no hole, no overlap
   CHECK(has(refusal(header("[1,5]", "[5,9]"), 9), "the data have a hole before a tensor"));
   CHECK(has(refusal(header("[0,4]", "[3,7]"), 8), "the data of two tensors overlap"));
   CHECK(has(refusal(header("[0,4]", "[0,4]"), 8), "the data of two tensors overlap"));
-  CHECK(has(refusal(header("[0,4]", "[4,8]"), 9), "the tensors end at byte 8 of the data, which are 9"));
+  CHECK(has(refusal(header("[0,4]", "[4,8]"), 9),
+            "the tensors end at byte 8 of the data, which are 9"));
   CHECK(has(refusal(header("[0,4]", "[4,8]"), 7), "end at byte 8 of the data, which are 7"));
   CHECK(has(refusal(header("[0,4]", "[4,9]"), 9), "hold 5 bytes, but dtype and shape make 4"));
   CHECK(has(refusal(header("[0,4]", "[8,4]"), 8), "end before they begin"));
@@ -244,9 +256,11 @@ TEST_CASE("rules of the sizes: checked multiplication, bounded rank and count") 
     return R"({"a":{"dtype":"F64","shape":[)" + shape + R"(],"data_offsets":[0,)" + end + "]}}";
   };
   CHECK(has(refusal(header("4294967296,4294967296", "0"), 0), "does not fit 63 bits"));
-  CHECK(has(refusal(header("9223372036854775807", "18446744073709551608"), 0), "does not fit 63 bits"));
+  CHECK(has(refusal(header("9223372036854775807", "18446744073709551608"), 0),
+            "does not fit 63 bits"));
   CHECK(has(refusal(header("9223372036854775808", "0"), 0), "an extent does not fit 63 bits"));
-  CHECK(has(refusal(header("1152921504606846976", "9223372036854775808"), 8), "does not fit 63 bits"));
+  CHECK(has(refusal(header("1152921504606846976", "9223372036854775808"), 8),
+            "does not fit 63 bits"));
   CHECK(has(refusal(header("1152921504606846975", "9223372036854775800"), 8), "which are 8"));
   CHECK(has(refusal(header("0,4294967296,4294967296", "0"), 0), "does not fit 63 bits"));
   CHECK(refusal(header("0,1152921504606846975", "0"), 0) == "accepted");
@@ -285,7 +299,7 @@ TEST_CASE("every truncation of a file is refused") {
 TEST_CASE("damaged files are refused with a sentence, or load and come back when saved again") {
   const std::string whole = heddle::read_file(fixtures + "all_dtypes.safetensors");
   int accepted = 0;
-  for (std::uint64_t round = 0; round < 4000; ++round) {
+  for (std::uint64_t round = 0; round < 2000; ++round) {
     std::string damaged = whole;
     const heddle::philox_words words = heddle::philox(1, round);
     for (unsigned i = 0; i <= round % 3; ++i) {
@@ -298,12 +312,12 @@ TEST_CASE("damaged files are refused with a sentence, or load and come back when
       REQUIRE(has(failure.what(), "heddle::load_safetensors: "));
       continue;
     }
-    ++accepted;
+    if (++accepted % 50 != 0) continue;
     const std::string again = saved(file);
     REQUIRE(saved(loaded(again)) == again);
   }
   CHECK(accepted > 100);
-  CHECK(accepted < 3900);
+  CHECK(accepted < 1900);
 }
 
 TEST_CASE("what cannot be saved is refused before a file appears") {
@@ -311,7 +325,8 @@ TEST_CASE("what cannot be saved is refused before a file appears") {
   const tensor<float, 1> x{1};
   const std::string path = place / "x";
   CHECK_THROWS_WITH_AS(save_safetensors(path, {{"__metadata__", x}}),
-                       doctest::Contains("a name that the format keeps for itself"), heddle::value_error);
+                       doctest::Contains("a name that the format keeps for itself"),
+                       heddle::value_error);
   CHECK_THROWS_WITH_AS(save_safetensors(path, {{"a", x}, {"a", x}}),
                        doctest::Contains("two tensors have one name: \"a\""), heddle::value_error);
   CHECK_THROWS_WITH_AS(save_safetensors(path, {{"\xff", x}}), doctest::Contains("not UTF-8"),

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// matmul against a triple loop in double: shapes, strides, batches, dtypes; its errors, launches and
-// devices.
-#include <doctest/doctest.h>
-
+// matmul against a triple loop in double: shapes, strides, batches, dtypes; its errors, launches
+// and devices.
 #include <cmath>
 #include <string>
+
+#include <doctest/doctest.h>
 
 #include <heddle/linalg/matmul.hpp>
 #include <heddle/tensor/creation.hpp>
@@ -29,8 +29,8 @@ tensor<T, Rank> random_integers(const extents<Rank>& e, int seed, int limit = 5)
   source s{static_cast<std::uint64_t>(seed)};
   for (std::int64_t i = 0; i < x.size(); ++i) {
     const int value = s.next(limit);
-    x.data()[i] = static_cast<T>(std::is_same_v<T, std::uint8_t> ? (value < 0 ? -value : value)
-                                                                 : value);
+    x.data()[i] =
+        static_cast<T>(std::is_same_v<T, std::uint8_t> ? (value < 0 ? -value : value) : value);
   }
   return x;
 }
@@ -57,8 +57,8 @@ double at(const tensor<T, Rank>& x, const std::int64_t* index, int batch_rank, s
   return static_cast<double>(x.data()[offset]);
 }
 
-// Checks a product of ranks of 2 and more, with an error of at most `tolerance` times the sum of the
-// magnitudes.
+// Checks a product of ranks of 2 and more, with an error of at most `tolerance` times the sum of
+// the magnitudes.
 template <class T, int A, int B>
 void check_product(const tensor<T, A>& a, const tensor<T, B>& b, double tolerance) {
   constexpr int rank = A > B ? A : B;
@@ -104,12 +104,13 @@ std::string message_of(F f) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("products of small integers are exact in every dtype", T, double, float, bfloat16,
-                   float16, std::int64_t, std::int32_t, std::uint8_t) {
+TEST_CASE_TEMPLATE("products of small integers are exact in every dtype", T, double, float,
+                   bfloat16, float16, std::int64_t, std::int32_t, std::uint8_t) {
   // bf16 and u8 hold the sums exactly up to 256 and 255.
   const int limit = sizeof(T) <= 2 ? 1 : 5;
-  const std::int64_t shapes[][3] = {{1, 1, 1},  {2, 3, 4},   {1, 100, 7}, {5, 100, 1}, {7, 1, 9},
-                                    {1, 1, 50}, {33, 65, 34}, {64, 64, 64}, {67, 129, 70}, {4, 128, 64}};
+  const std::int64_t shapes[][3] = {{1, 1, 1},     {2, 3, 4},   {1, 100, 7},  {5, 100, 1},
+                                    {7, 1, 9},     {1, 1, 50},  {33, 65, 34}, {64, 64, 64},
+                                    {67, 129, 70}, {4, 128, 64}};
   for (const auto& [m, k, n] : shapes) {
     const auto a = random_integers<T, 2>({m, k}, 1, limit);
     const auto b = random_integers<T, 2>({k, n}, 2, limit);
@@ -123,15 +124,18 @@ TEST_CASE_TEMPLATE("products of small integers are exact in every dtype", T, dou
 }
 
 TEST_CASE("sums deeper than one panel and wider than one task are exact") {
-  check_product(random_integers<double, 2>({130, 700}, 1), random_integers<double, 2>({700, 40}, 2), 0);
+  check_product(random_integers<double, 2>({130, 700}, 1), random_integers<double, 2>({700, 40}, 2),
+                0);
   check_product(random_integers<std::int32_t, 2>({3, 1025}, 1),
                 random_integers<std::int32_t, 2>({1025, 33}, 2), 0);
-  check_product(random_integers<float, 2>({300, 513}, 1), random_integers<float, 2>({513, 200}, 2), 0);
+  check_product(random_integers<float, 2>({300, 513}, 1), random_integers<float, 2>({513, 200}, 2),
+                0);
 }
 
 TEST_CASE_TEMPLATE("products of reals are within rounding of the exact ones", T, double, float,
                    bfloat16, float16) {
-  // Inputs are exact; f32 sums err by at most K roundings, and 16-bit results by one more of their own.
+  // Inputs are exact; f32 sums err by at most K roundings, and 16-bit results by one more of their
+  // own.
   const double unit = sizeof(T) == 8 ? 1e-16 : 6e-8;
   const double tolerance = 200 * unit + (sizeof(T) == 2 ? epsilon_of(dtype_of<T>) : 0);
   check_product(random_reals<T, 2>({37, 200}, 1), random_reals<T, 2>({200, 45}, 2), tolerance);
@@ -139,7 +143,8 @@ TEST_CASE_TEMPLATE("products of reals are within rounding of the exact ones", T,
                 random_reals<T, 2>({45, 200}, 2).transpose(), tolerance);
 }
 
-TEST_CASE_TEMPLATE("operands of any strides are multiplied as they are", T, float, double, bfloat16) {
+TEST_CASE_TEMPLATE("operands of any strides are multiplied as they are", T, float, double,
+                   bfloat16) {
   const auto big = random_integers<T, 2>({24, 30}, 1, 1);
   const auto other = random_integers<T, 2>({40, 36}, 2, 1);
   // Rows apart, columns apart, both, and their transposes.
@@ -174,7 +179,8 @@ TEST_CASE_TEMPLATE("leading axes are batches, broadcast as in torch.matmul", T, 
   const auto q = permute<0, 2, 1, 3>(make(extents<4>{2, 6, 3, 8}, 1));
   const auto k = permute<0, 2, 1, 3>(make(extents<4>{2, 7, 3, 8}, 2));
   check_product(q, k.transpose(), 0);
-  check_product(make(extents<3>{3, 5, 4}, 1).transpose(), make(extents<3>{3, 6, 5}, 2).transpose(), 0);
+  check_product(make(extents<3>{3, 5, 4}, 1).transpose(), make(extents<3>{3, 6, 5}, 2).transpose(),
+                0);
   // Enough of them for more than one thread.
   check_product(make(extents<3>{40, 33, 64}, 1), make(extents<3>{40, 64, 31}, 2), 0);
 }
@@ -209,8 +215,8 @@ TEST_CASE("a vector is a row on the left and a column on the right") {
   CHECK(ms(0) == column(0, 2) + 2 * column(1, 2) + 3 * column(2, 2));
 }
 
-TEST_CASE_TEMPLATE("products over nothing are 0, and products of nothing are empty", T, float, double,
-                   bfloat16) {
+TEST_CASE_TEMPLATE("products over nothing are 0, and products of nothing are empty", T, float,
+                   double, bfloat16) {
   const tensor<T, 2> zero = matmul(zeros<T, 2>({2, 0}), zeros<T, 2>({0, 3}));
   REQUIRE(zero.extents() == extents<2>{2, 3});
   for (const T value : zero) CHECK(static_cast<float>(value) == 0);
@@ -234,14 +240,21 @@ TEST_CASE("integers wrap around") {
 
 TEST_CASE("extents that do not fit are named") {
   const auto a = zeros<float, 2>({32, 784});
-  CHECK(message_of([&] { tensor h = matmul(a, zeros<float, 2>({512, 10})); }) ==
-        "heddle::matmul: inner extents differ: a is (32, 784), b is (512, 10)");
-  CHECK(message_of([&] { tensor h = matmul(zeros<float, 3>({2, 3, 4}), zeros<float, 3>({5, 4, 6})); }) ==
-        "heddle::matmul: batch extents cannot be broadcast: a is (2, 3, 4), b is (5, 4, 6); aligned "
-        "from the right and without the last two axes, they must be equal or 1");
+  CHECK(message_of([&] {
+          tensor h = matmul(a, zeros<float, 2>({512, 10}));
+        }) == "heddle::matmul: inner extents differ: a is (32, 784), b is (512, 10)");
+  CHECK(
+      message_of([&] {
+        tensor h = matmul(zeros<float, 3>({2, 3, 4}), zeros<float, 3>({5, 4, 6}));
+      }) ==
+      "heddle::matmul: batch extents cannot be broadcast: a is (2, 3, 4), b is (5, 4, 6); aligned "
+      "from the right and without the last two axes, they must be equal or 1");
   CHECK_THROWS_AS((tensor<float, 1>(matmul(a, zeros<float, 1>({10})))), shape_error);
-  CHECK(message_of([&] { tensor h = matmul(a, zeros<float, 2>({784, 10}, cpu(1))); }) ==
-        "heddle::matmul: the operands are on different devices: cpu and cpu:1; move one with to(device)");
+  CHECK(message_of([&] {
+          tensor h = matmul(a, zeros<float, 2>({784, 10}, cpu(1)));
+        }) ==
+        "heddle::matmul: the operands are on different devices: cpu and cpu:1; move one with "
+        "to(device)");
   CHECK_THROWS_AS((tensor<float, 2>(matmul(a, zeros<float, 2>({784, 10}, cpu(1))))), device_error);
   CHECK_THROWS_AS((tensor<float, 2>(matmul(a, tensor<float, 2>()))), error);
 }

@@ -80,6 +80,10 @@ class interpreted_node final : public tape_node {
         seed.memory = incoming_[k].memory;
         seed.at.data = incoming_[k].data;
         seed.place = incoming_[k].source;
+        // the gradient of a gather's table: its rows are read by index
+        if (k < request_.slots.size()) {
+          seed.at.indexed_extent = request_.operands[request_.slots[k]].at.indexed_extent;
+        }
         set_strides(seed.at, output_map(request_.derivative, static_cast<int>(k)));
       }
       next.operands.push_back(std::move(seed));
@@ -99,6 +103,7 @@ class interpreted_node final : public tape_node {
     std::int64_t stride = 1;
     for (int i = graph::max_axes - 1; i >= 0; --i) {
       const unsigned axis = graph::map_axis(map, i);
+      if (axis == graph::indexed_axis) o.strides[i] = stride;  // the first one
       if (axis >= graph::max_axes) continue;
       o.strides[i] = stride;
       stride *= request_.extents[axis];

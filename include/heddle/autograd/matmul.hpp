@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // matmul on the tape. With c = a b, da = g bᵀ and db = aᵀ g, summed over the batch axes along which
-// the operand was broadcast. Such sums of products are closed under differentiation: one node serves
-// every order.
+// the operand was broadcast. Such sums of products are closed under differentiation: one node
+// serves every order.
 #pragma once
 
 #include <heddle/autograd/record.hpp>
@@ -50,8 +50,8 @@ struct recorded_matrix {
   }
 };
 
-/// The sum of products a b in `shape`, of which data and strides are not read: along a batch axis where it
-/// has extent 1 products are summed, and repeated where only it is longer.
+/// The sum of products a b in `shape`, of which data and strides are not read: along a batch axis
+/// where it has extent 1 products are summed, and repeated where only it is longer.
 template <class T, class Configuration>
 gradient sum_of_products(const recorded_matrix& a, const recorded_matrix& b,
                          const recorded_matrix& shape, device where) {
@@ -103,8 +103,8 @@ handle<tape_node> record_product(const recorded_matrix& a, bool a_transposed,
                                  const recorded_matrix& b, bool b_transposed,
                                  const recorded_matrix& result, device where);
 
-/// The node of a product. Operands are kept as they lie, with whether they are read transposed, so that
-/// gradients are written as their operands lie.
+/// The node of a product. Operands are kept as they lie, with whether they are read transposed, so
+/// that gradients are written as their operands lie.
 template <class T, class Configuration>
 class product_node final : public tape_node {
  public:

@@ -214,6 +214,7 @@ class statement_node final : public tape_node {
       if (i < operands && Statement::table.wanted[static_cast<std::size_t>(i)]) {
         request.slots.push_back(static_cast<std::size_t>(i));
         o.place = edges_[variable];
+        o.at.indexed_extent = first_extent_[variable];  // needed where the table is not saved, too
         o.repeats = repeats_[variable++];
       } else if (i >= operands && i < operands + outputs) {
         o.place = incoming_[i - operands].source;

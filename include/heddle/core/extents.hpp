@@ -36,6 +36,9 @@ struct index_values<Rank, std::integer_sequence<int, Positions...>> {
 
 template <>
 struct index_values<0, std::integer_sequence<int>> {
+  char none = 0;  // an object without members may be used uninitialised, says g++ in item()
+
+  constexpr index_values() = default;
   HEDDLE_HD constexpr std::int64_t* begin() noexcept { return nullptr; }
   HEDDLE_HD constexpr const std::int64_t* begin() const noexcept { return nullptr; }
 };

@@ -4,6 +4,7 @@
 
 #include <heddle/core/math_error.hpp>
 #include <heddle/core/math_exponential.hpp>
+#include <heddle/core/math_integer.hpp>
 #include <heddle/core/math_trigonometric.hpp>
 
 #if !defined(__CUDA_ARCH__) && !defined(__clang__)
@@ -36,12 +37,14 @@ HEDDLE_HD HEDDLE_INLINE bool isnan(T x) {
 /// The larger of x and y; NaN when either is.
 template <class T>
 HEDDLE_HD HEDDLE_INLINE T maximum(T x, T y) {
-  return ((x > y) | (x != x)) ? x : y;
+  const T m = x > y ? x : y;  // y where either is NaN
+  return x != x ? x : m;
 }
 /// The smaller of x and y; NaN when either is.
 template <class T>
 HEDDLE_HD HEDDLE_INLINE T minimum(T x, T y) {
-  return ((x < y) | (x != x)) ? x : y;
+  const T m = x < y ? x : y;
+  return x != x ? x : m;
 }
 
 /// Square root, correctly rounded; NaN below zero.

@@ -18,7 +18,7 @@ HEDDLE_HD HEDDLE_INLINE float erf_host(float x) {
   const float g =
       horner(a, 0x1.4fb068p-12f, -0x1.2156fap+0f, 0x1.790298p-2f, -0x1.c2e356p-4f, 0x1.b0e246p-6f,
              -0x1.37ecc6p-8f, 0x1.38e5e6p-11f, -0x1.825ce4p-15f, 0x1.b77830p-20f);
-  const float far = with_sign(1.f - exp_sum(g - a * a, 0.f), x);
+  const float far = with_sign(1.f - exp_of_negative(g - a * a), x);
   return magnitude(x) < 1.f ? near : far;
 }
 HEDDLE_HD HEDDLE_INLINE double erf_host(double x) {
@@ -39,7 +39,7 @@ HEDDLE_HD HEDDLE_INLINE double erf_host(double x) {
       -0x1.5512d24eecfbap-4, -0x1.80bd1c8d40a3ap-4, -0x1.f7bf79db2751dp-5, -0x1.e90e5bdfabb33p-5,
       -0x1.32eb070a54f91p-4, -0x1.462428d858a43p-4, 0x1.0f36e481c91d8p-5, -0x1.70035a6460603p-5,
       -0x1.323f7c887ada2p-1, 0x1.128d71a8e8dfdp+0, -0x1.b3c0349ca335ap-1);
-  const double far = with_sign(1.0 - exp_sum(g - a * a, 0.0), x);
+  const double far = with_sign(1.0 - exp_of_negative(g - a * a), x);
   return magnitude(x) < 1.0 ? near : far;
 }
 

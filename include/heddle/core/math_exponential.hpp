@@ -128,6 +128,13 @@ HEDDLE_HD HEDDLE_INLINE T exp_host(T x) {
   const exp_reduction<T> e = reduce_exp(a, exp_offset(a));
   return exp_scaled(a, exp_near(e.r), e.power);
 }
+// e^a for a <= 0, a little more exact than exp_host. -infinity must not be passed unclamped.
+template <class T>
+HEDDLE_HD HEDDLE_INLINE T exp_of_negative(T a) {
+  const exp_reduction<T> e = reduce_exp(a, format<T>::scale_step);
+  const T p = T(1) + (e.r + e.r * e.r * exp_tail(e.r));
+  return p * e.power * format<T>::scale_down;
+}
 template <class T>
 HEDDLE_HD HEDDLE_INLINE T expm1_host(T x) {
   using F = format<T>;
@@ -150,23 +157,24 @@ HEDDLE_HD HEDDLE_INLINE double tanh_tail(double z) {
 }
 // e^(2r) for |r| <= ln(2)/4; float's minimax, relative error 2^-23.4.
 HEDDLE_HD HEDDLE_INLINE float exp_double_near(float r) {
-  return horner(r, 1.f, 0x1.fffff6p0f, 0x1.fffdc6p0f, 0x1.555a6ap0f, 0x1.573a68p-1f, 0x1.0fa876p-2f);
+  return horner(r, 1.f, 0x1.fffff6p0f, 0x1.fffdc6p0f, 0x1.555a6ap0f, 0x1.573a68p-1f,
+                0x1.0fa876p-2f);
 }
 HEDDLE_HD HEDDLE_INLINE double exp_double_near(double r) { return exp_near(r + r); }
 // x + x^3 … near 0, else 1 - 2 / (e^(2|x|) + 1): errors of the power count half at most there.
 template <class T>
 HEDDLE_HD HEDDLE_INLINE T tanh_host(T x) {
   using F = format<T>;
-  const T z = x * x;
-  const T near = x + x * z * tanh_tail(z);
   const T a = magnitude(x);
+  const T z = a * a;
+  const T near = a + a * z * tanh_tail(z);
   // Beyond the clamp the remainder grows without bound, and the power to infinity: 1 in the end.
   const T t = at_most(a * (T(2) * F::log2e) + (F::magic + F::bias), F::tanh_highest());
   const T k = t - (F::magic + F::bias);
   const T power = from_bits<T>(to_bits(t) << F::mantissa);
   const T p = exp_double_near(a - k * (T(0.5) * F::ln2));
   const T far = T(1) - T(2) / (p * power + T(1));
-  return magnitude(x) < F::tanh_near ? near : with_sign_added(far, x);
+  return with_sign_added(a < F::tanh_near ? near : far, x);
 }
 template <class T>
 HEDDLE_HD HEDDLE_INLINE T log_host(T x) {
@@ -185,7 +193,7 @@ HEDDLE_HD HEDDLE_INLINE T log1p_host(T x) {
 template <class T>
 HEDDLE_HD HEDDLE_INLINE T sigmoid_host(T x) {
   // n - n e / (1 + e), n = e or 1: the errors of the sum and the quotient count little.
-  const T e = exp_sum(-magnitude(x), T(0));
+  const T e = exp_of_negative(at_least(-magnitude(x), format<T>::exp_lowest()));
   const T n = x < T(0) ? e : T(1);
   return n - n * (e / (T(1) + e));
 }

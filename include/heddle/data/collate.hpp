@@ -22,7 +22,8 @@ namespace detail {
 
 /// Rows of x chosen by index into a new tensor on cpu().
 template <class T, int Rank>
-tensor<T, Rank> gather_rows(const tensor<T, Rank>& x, const std::int64_t* rows, std::int64_t count) {
+tensor<T, Rank> gather_rows(const tensor<T, Rank>& x, const std::int64_t* rows,
+                            std::int64_t count) {
   make_readable(x.storage().get(), "loader");
   extents<Rank> extents = x.extents();
   const std::int64_t available = extents[0];
@@ -39,8 +40,8 @@ tensor<T, Rank> gather_rows(const tensor<T, Rank>& x, const std::int64_t* rows, 
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t row = rows[i];
     if (row < 0 || row >= available) {
-      raise<index_error>("heddle::loader: a sample's index is outside of the dataset: ", row, " of ",
-                         available, " samples; indices are 0 to ", available - 1);
+      raise<index_error>("heddle::loader: a sample's index is outside of the dataset: ", row,
+                         " of ", available, " samples; indices are 0 to ", available - 1);
     }
     if (row_bytes == 0) continue;
     T* const to = result.data() + i * row_elements;
@@ -49,8 +50,8 @@ tensor<T, Rank> gather_rows(const tensor<T, Rank>& x, const std::int64_t* rows, 
       std::memcpy(to, from, row_bytes);
     } else {
       strided_copy(reinterpret_cast<std::byte*>(to), result.strides().data(),
-                   reinterpret_cast<const std::byte*>(from), x.strides().data(), extents.data(), Rank,
-                   sizeof(T));
+                   reinterpret_cast<const std::byte*>(from), x.strides().data(), extents.data(),
+                   Rank, sizeof(T));
     }
   }
   return result;
@@ -73,8 +74,9 @@ template <class T, int Rank>
   std::int64_t offset = 0;
   for (const tensor<T, Rank>& sample : samples) {
     if (sample.extents() != first) {
-      raise<shape_error>("heddle::collate: samples of one batch differ in their extents: ",
-                         sample.extents(), " after ", first, "; give all the same, or write collate");
+      raise<shape_error>(
+          "heddle::collate: samples of one batch differ in their extents: ", sample.extents(),
+          " after ", first, "; give all the same, or write collate");
     }
     detail::make_readable(sample.storage().get(), "collate");
     const auto packed = contiguous_strides(first);
@@ -95,8 +97,8 @@ template <element T>
   return result;
 }
 
-/// Tuples make a tuple of what their members make. For samples of a type of your own, write a function
-/// `collate(const std::vector<sample>&)` in its namespace.
+/// Tuples make a tuple of what their members make. For samples of a type of your own, write a
+/// function `collate(const std::vector<sample>&)` in its namespace.
 template <class... Members>
 [[nodiscard]] auto collate(const std::vector<std::tuple<Members...>>& samples) {
   const auto member = [&]<std::size_t I>(std::integral_constant<std::size_t, I>) {
@@ -107,7 +109,8 @@ template <class... Members>
   };
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
     return std::tuple(member(std::integral_constant<std::size_t, I>())...);
-  }(std::index_sequence_for<Members...>());
+  }
+  (std::index_sequence_for<Members...>());
 }
 
 }  // namespace heddle::inline v0

@@ -17,9 +17,9 @@
 
 namespace heddle::inline v0 {
 
-/// Samples by index: `size()`, and `get(i)` for i from 0 to size() - 1, which returns a tensor, a number,
-/// a tuple of such, or a type of your own with a `collate`. A dataset that can make a whole batch faster
-/// also has `get_batch(indices, count)`.
+/// Samples by index: `size()`, and `get(i)` for i from 0 to size() - 1, which returns a tensor, a
+/// number, a tuple of such, or a type of your own with a `collate`. A dataset that can make a whole
+/// batch faster also has `get_batch(indices, count)`.
 template <class D>
 concept dataset = requires(D& d, std::int64_t i) {
   static_cast<std::int64_t>(d.size());
@@ -29,7 +29,8 @@ concept dataset = requires(D& d, std::int64_t i) {
 namespace detail {
 
 template <class D>
-concept batched_dataset = dataset<D> && requires(D& d, const std::int64_t* indices, std::int64_t count) {
+concept batched_dataset = dataset<D> &&
+    requires(D& d, const std::int64_t* indices, std::int64_t count) {
   d.get_batch(indices, count);
 };
 
@@ -39,7 +40,7 @@ auto batch_of(D& samples, const std::int64_t* indices, std::int64_t count) {
   if constexpr (batched_dataset<D>) {
     return samples.get_batch(indices, count);
   } else {
-    std::vector<decltype(samples.get(std::int64_t()))> chosen;
+    std::vector<decltype(samples.get(count))> chosen;
     chosen.reserve(static_cast<std::size_t>(count));
     for (std::int64_t i = 0; i < count; ++i) chosen.push_back(samples.get(indices[i]));
     return collate(chosen);
@@ -48,8 +49,8 @@ auto batch_of(D& samples, const std::int64_t* indices, std::int64_t count) {
 
 }  // namespace detail
 
-/// Tensors whose first axes count the same samples: `tensor_dataset(images, labels)`. Sample i is the
-/// tuple of their rows i (views); a batch, a tuple of tensors (samples, …) on cpu().
+/// Tensors whose first axes count the same samples: `tensor_dataset(images, labels)`. Sample i is
+/// the tuple of their rows i (views); a batch, a tuple of tensors (samples, …) on cpu().
 template <class... Tensors>
 class tensor_dataset {
  public:
@@ -84,7 +85,8 @@ class tensor_dataset {
     return std::apply([&](const auto&... each) { return std::tuple(row(each, i)...); }, tensors_);
   }
   /// Throws index_error, device_error where a tensor is not on a host device.
-  [[nodiscard]] std::tuple<Tensors...> get_batch(const std::int64_t* indices, std::int64_t count) const {
+  [[nodiscard]] std::tuple<Tensors...> get_batch(const std::int64_t* indices,
+                                                 std::int64_t count) const {
     return std::apply(
         [&](const auto&... each) {
           return std::tuple<Tensors...>(detail::gather_rows(each, indices, count)...);
@@ -109,12 +111,13 @@ class tensor_dataset {
   std::int64_t size_ = 0;
 };
 
-/// Some samples of a dataset, in an order of their own. Holds a copy of the dataset, which is a handle
-/// for a tensor_dataset.
+/// Some samples of a dataset, in an order of their own. Holds a copy of the dataset, which is a
+/// handle for a tensor_dataset.
 template <dataset D>
 class subset {
  public:
-  /// `indices`: (samples), on a host device. Throws index_error where one is outside of the dataset.
+  /// `indices`: (samples), on a host device. Throws index_error where one is outside of the
+  /// dataset.
   subset(D samples, tensor<std::int64_t, 1> indices)
       : samples_(std::move(samples)), indices_(indices.to(cpu()).contiguous()) {
     const auto available = static_cast<std::int64_t>(samples_.size());
@@ -143,8 +146,8 @@ class subset {
 };
 
 /// Splits a dataset at random into subsets of these lengths, which add up to its size:
-/// `auto [train, test] = random_split(samples, {1437, 360}, 0)`. The same seed gives the same split on
-/// every platform. Throws value_error for lengths that do not add up.
+/// `auto [train, test] = random_split(samples, {1437, 360}, 0)`. The same seed gives the same split
+/// on every platform. Throws value_error for lengths that do not add up.
 template <dataset D, std::size_t Parts>
 [[nodiscard]] std::array<subset<D>, Parts> random_split(const D& samples,
                                                         const std::int64_t (&lengths)[Parts],
@@ -171,7 +174,8 @@ template <dataset D, std::size_t Parts>
   };
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
     return std::array<subset<D>, Parts>{part(lengths[I])...};
-  }(std::make_index_sequence<Parts>());
+  }
+  (std::make_index_sequence<Parts>());
 }
 
 }  // namespace heddle::inline v0

@@ -18,7 +18,8 @@ namespace heddle::inline v0 {
 struct loader_options {
   /// Samples in a batch.
   std::int64_t batch_size = 1;
-  /// A random order for each epoch, `random_permutation(size, seed, epoch)`; otherwise that of the dataset.
+  /// A random order for each epoch, `random_permutation(size, seed, epoch)`; otherwise that of the
+  /// dataset.
   bool shuffle = false;
   std::uint64_t seed = 0;
   /// Leaves out the last batch where it is smaller.
@@ -36,11 +37,11 @@ struct loader_state {
   friend bool operator==(const loader_state&, const loader_state&) = default;
 };
 
-/// Iterates over batches: `for (auto& [x, y] : batches)`. One loop is one epoch; the next loop is the
-/// next epoch, in another order if it shuffles. Leaving a loop early ends its epoch.
+/// Iterates over batches: `for (auto& [x, y] : batches)`. One loop is one epoch; the next loop is
+/// the next epoch, in another order if it shuffles. Leaving a loop early ends its epoch.
 ///
-/// A batch is what the dataset's `get_batch` returns, or `collate` of its samples: for a tensor_dataset,
-/// a tuple of tensors (batch_size, …), contiguous on cpu().
+/// A batch is what the dataset's `get_batch` returns, or `collate` of its samples: for a
+/// tensor_dataset, a tuple of tensors (batch_size, …), contiguous on cpu().
 template <dataset D>
 class loader {
  public:
@@ -89,7 +90,7 @@ class loader {
     if (state_.position > 0 && !restored_) next_epoch();
     restored_ = false;
     if (order_epoch_ != state_.epoch || order_seed_ != state_.seed || !order_.defined()) {
-      order_ = options_.shuffle ? random_permutation(sample_count(), state_.seed, state_.epoch)
+      order_ = options_.shuffle   ? random_permutation(sample_count(), state_.seed, state_.epoch)
                : order_.defined() ? order_
                                   : counted_order();
       order_epoch_ = state_.epoch;
@@ -105,20 +106,23 @@ class loader {
     return samples / batch + (!options_.drop_last && samples % batch != 0 ? 1 : 0);
   }
   /// Samples in the dataset.
-  [[nodiscard]] std::int64_t sample_count() const { return static_cast<std::int64_t>(samples_.size()); }
+  [[nodiscard]] std::int64_t sample_count() const {
+    return static_cast<std::int64_t>(samples_.size());
+  }
   [[nodiscard]] const loader_options& options() const noexcept { return options_; }
   [[nodiscard]] D& samples() noexcept { return samples_; }
 
-  /// Where the loader stands, the current batch counted as handed out. In the loop's body or after it.
+  /// Where the loader stands, the current batch counted as handed out. In the loop's body or after
+  /// it.
   [[nodiscard]] loader_state state() const noexcept { return state_; }
-  /// The next loop continues from there: with the batch that follows, in the same order as the loader
-  /// that was saved (given the same dataset, batch size and `shuffle`).
-  /// Throws value_error for a position outside of an epoch.
+  /// The next loop continues from there: with the batch that follows, in the same order as the
+  /// loader that was saved (given the same dataset, batch size and `shuffle`). Throws value_error
+  /// for a position outside of an epoch.
   void restore(const loader_state& saved) {
     if (saved.position < 0 || saved.position > size()) {
-      raise<value_error>("heddle::loader::restore: the position is outside of an epoch: ",
-                         saved.position, " of ", size(),
-                         " batches; restore with the dataset and batch size it was saved with");
+      raise<value_error>(
+          "heddle::loader::restore: the position is outside of an epoch: ", saved.position, " of ",
+          size(), " batches; restore with the dataset and batch size it was saved with");
     }
     state_ = saved;
     if (state_.position > 0 && state_.position == size()) next_epoch();

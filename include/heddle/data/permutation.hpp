@@ -10,12 +10,13 @@
 
 namespace heddle::inline v0 {
 
-/// The indices 0 to count - 1 in the random order number `number` of a seed: (count). The same on every
-/// platform; different numbers give unrelated orders. Fisher and Yates' shuffle (Knuth, TAOCP 2, 3.4.2,
-/// algorithm P) from the last index down, step i with the 64 bits of `philox(seed ^ 0x9e3779b97f4a7c15,
-/// i, number)`, words 0 (high) and 1, scaled to 0 … i.
-/// Throws value_error for a negative count or one above 2^32.
-[[nodiscard]] inline tensor<std::int64_t, 1> random_permutation(std::int64_t count, std::uint64_t seed,
+/// The indices 0 to count - 1 in the random order number `number` of a seed: (count). The same on
+/// every platform; different numbers give unrelated orders. Fisher and Yates' shuffle (Knuth, TAOCP
+/// 2, 3.4.2, algorithm P) from the last index down, step i with the 64 bits of `philox(seed ^
+/// 0x9e3779b97f4a7c15, i, number)`, words 0 (high) and 1, scaled to 0 … i. Throws value_error for a
+/// negative count or one above 2^32.
+[[nodiscard]] inline tensor<std::int64_t, 1> random_permutation(std::int64_t count,
+                                                                std::uint64_t seed,
                                                                 std::uint64_t number = 0) {
   if (count < 0 || count > std::int64_t{1} << 32) {
     raise<value_error>("heddle::random_permutation: the count is outside of its range: ", count,

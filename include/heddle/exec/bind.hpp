@@ -84,23 +84,24 @@ inline void bind_leaf(operand& o, const leaf_view& l, graph::axis_map map, const
   }
 }
 
-/// The one device of all leaves; those of rank 0 on `cpu()` go along with any host device.
+[[noreturn]] HEDDLE_COLD inline void raise_undefined(int i) {
+  raise<state_error>("heddle::evaluate: operand ", i,
+                     " is an undefined tensor; assign one that has elements first");
+}
+
+[[noreturn]] HEDDLE_COLD inline void raise_devices(device found, device other) {
+  raise<device_error>("heddle::evaluate: operands are on different devices: ", found, " and ", other,
+                      "; move one with to(device)");
+}
+
+/// The one device of all leaves; `cpu()` where there is none.
 inline device common_device(const leaf_view* leaves, int count) {
   device found = cpu();
-  bool any = false;
   for (int i = 0; i < count; ++i) {
-    if (leaves[i].storage == nullptr) {
-      raise<state_error>("heddle::evaluate: operand ", i,
-                         " is an undefined tensor; assign one that has elements first");
-    }
+    if (leaves[i].storage == nullptr) [[unlikely]] raise_undefined(i);
     const device d = leaves[i].storage->device();
-    if (!any) {
-      found = d;
-      any = true;
-    } else if (found != d) {
-      raise<device_error>("heddle::evaluate: operands are on different devices: ", found, " and ",
-                          d, "; move one with to(device)");
-    }
+    if (i == 0) found = d;
+    if (found != d) [[unlikely]] raise_devices(found, d);
   }
   return found;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tuple>
+#include <vector>
 
 #include <heddle/core/stream.hpp>
 #include <heddle/exec/bind.hpp>
@@ -44,68 +45,93 @@ inline std::int64_t bytes_moved(const plan_view& p, const launch& l) {
 template <class Program>
 inline constexpr int kernel_count = graph::make_schedule(graph::thaw(Program{})).kernels();
 
-template <class Program>
-void record(const launch& l, device where) {
+/// What running and recording a program needs of it, without its type.
+struct program_entry {
+  const std::uint64_t* words;
+  std::size_t word_count;
+  int kernels;
+  plan_view plan;
+  void (*run)(const launch&);
+};
+template <class Program, class Configuration>
+inline constexpr program_entry entry_of = {
+    Program::words, static_cast<std::size_t>(Program::word_count), kernel_count<Program>,
+    view_of<Program>(), &host::run<Program, Configuration>};
+
+/// What a queued launch keeps: its own copies of all descriptions, and the storages alive.
+struct queued_launch {
+  void (*run)(const launch&);
+  launch l;
+  std::vector<operand> operands;  ///< inputs, then outputs
+  std::vector<scalar_bits> scalars;
+  std::vector<handle<storage>> alive;
+  int inputs;
+
+  void operator()() {
+    l.inputs = operands.data();
+    l.outputs = operands.data() + inputs;
+    l.scalars = scalars.data();
+    run(l);
+  }
+};
+
+struct launch_counts {
+  int inputs, outputs, scalars;
+};
+
+[[noreturn]] HEDDLE_COLD inline void raise_no_kernels(device where) {
+  raise<device_error>("heddle::evaluate: no kernels are compiled for ", where,
+                      "; this build runs on host devices");
+}
+
+HEDDLE_COLD inline void record(const program_entry& entry, const launch& l, device where) {
   heddle::detail::record_launch([&] {
-    static constexpr plan_view view = view_of<Program>();
-    return launch_record{"program",
-                         Program::words,
-                         static_cast<std::size_t>(Program::word_count),
-                         kernel_count<Program>,
-                         bytes_moved(view, l),
-                         0,
+    return launch_record{"program",      entry.words,
+                         entry.word_count, entry.kernels,
+                         bytes_moved(entry.plan, l), 0,
                          where};
   });
 }
 
-/// What a queued launch keeps: its own copies of all descriptions, and the storages alive.
-template <int Operands, int Outputs, int Scalars>
-struct queued_launch {
-  operand inputs[Operands + 1];
-  operand outputs[Outputs];
-  scalar_bits scalars[Scalars + 1];
-  std::int64_t extents[graph::max_axes];
-  handle<storage> alive[Operands + Outputs];
-};
+HEDDLE_COLD inline void enqueue(const program_entry& entry, const launch& l, launch_counts counts,
+                                storage* const* owners, device where) {
+  if (!where.is_host()) raise_no_kernels(where);
+  queued_launch q{entry.run, l, {}, {}, {}, counts.inputs};
+  q.operands.assign(l.inputs, l.inputs + counts.inputs);
+  q.operands.insert(q.operands.end(), l.outputs, l.outputs + counts.outputs);
+  q.scalars.assign(l.scalars, l.scalars + counts.scalars);
+  for (int i = 0; i < counts.inputs + counts.outputs; ++i) {
+    q.alive.push_back(handle<storage>::share(owners[i]));
+  }
+  current_stream(where).enqueue(static_cast<queued_launch&&>(q));
+}
 
-/// Runs a program on the stream of its device: at once on cpu(), queued on cpu(i). `owners` are the
-/// storages of operands and outputs.
-template <class Program, class Configuration, int Operands, int Outputs, int Scalars>
-void submit(const operand* inputs, const operand* outputs, const scalar_bits* scalars,
-            const std::int64_t* extents, storage* const* owners, device where) {
+inline void submit_entry(const program_entry& entry, launch_counts counts, const operand* inputs,
+                         const operand* outputs, const scalar_bits* scalars,
+                         const std::int64_t* extents, storage* const* owners, device where) {
   if (where.is_meta()) return;
   launch l;
   for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = extents[i];
   l.inputs = inputs;
   l.outputs = outputs;
   l.scalars = scalars;
-  record<Program>(l, where);
+  if (profiler::active().load(std::memory_order_acquire) != nullptr) [[unlikely]] {
+    record(entry, l, where);
+  }
   if (where.is_inline()) {
-    host::run<Program, Configuration>(l);
-    return;
+    entry.run(l);
+  } else {
+    enqueue(entry, l, counts, owners, where);
   }
-  if (!where.is_host()) {
-    raise<device_error>("heddle::evaluate: no kernels are compiled for ", where,
-                        "; this build runs on host devices");
-  }
-  struct task {
-    queued_launch<Operands, Outputs, Scalars> kept;
-    void operator()() {
-      launch queued;
-      for (int i = 0; i < graph::max_axes; ++i) queued.extents[i] = kept.extents[i];
-      queued.inputs = kept.inputs;
-      queued.outputs = kept.outputs;
-      queued.scalars = kept.scalars;
-      host::run<Program, Configuration>(queued);
-    }
-  };
-  task t;
-  for (int i = 0; i < Operands; ++i) t.kept.inputs[i] = inputs[i];
-  for (int i = 0; i < Outputs; ++i) t.kept.outputs[i] = outputs[i];
-  for (int i = 0; i < Scalars; ++i) t.kept.scalars[i] = scalars[i];
-  for (int i = 0; i < graph::max_axes; ++i) t.kept.extents[i] = extents[i];
-  for (int i = 0; i < Operands + Outputs; ++i) t.kept.alive[i] = handle<storage>::share(owners[i]);
-  current_stream(where).enqueue(static_cast<task&&>(t));
+}
+
+/// Runs a program on the stream of its device: at once on cpu(), queued on cpu(i). `owners` are the
+/// storages of operands and outputs.
+template <class Program, class Configuration, int Operands, int Outputs, int Scalars>
+void submit(const operand* inputs, const operand* outputs, const scalar_bits* scalars,
+            const std::int64_t* extents, storage* const* owners, device where) {
+  submit_entry(entry_of<Program, Configuration>, {Operands, Outputs, Scalars}, inputs, outputs,
+               scalars, extents, owners, where);
 }
 
 template <class T, int Rank>
@@ -304,6 +330,17 @@ void check_assignable(const tensor<T, Rank>& to, const extents<Rank>& given) {
   }
 }
 
+/// No two destinations are the same elements. (Whether they share some is not looked at.)
+inline void check_distinct(const memory_map* maps, int count) {
+  for (int i = 0; i < count; ++i) {
+    for (int j = 0; j < i; ++j) {
+      if (maps[i].empty() || !same_map(maps[i], maps[j])) continue;
+      raise<shape_error>("heddle::assign: destinations ", j, " and ", i,
+                         " are the same elements; each takes one value only");
+    }
+  }
+}
+
 /// Assigns several expressions to several tensors in one statement.
 template <class Configuration, class... T, int... Rank, class... E>
 void assign_all(const std::tuple<const tensor<T, Rank>&...>& to, const E&... e) {
@@ -318,6 +355,11 @@ void assign_all(const std::tuple<const tensor<T, Rank>&...>& to, const E&... e) 
         const exec::bound<statement> b(onto_expression<T, Rank, E>{&destination, &e}...);
         int k = 0;
         (check_assignable(destination, b.template output_extents<Rank>(k++)), ...);
+        if constexpr (sizeof...(destination) > 1) {
+          const memory_map maps[] = {{destination.data(), destination.extents().data(),
+                                      destination.strides().data(), Rank, sizeof(T)}...};
+          check_distinct(maps, static_cast<int>(sizeof...(destination)));
+        }
         constexpr bool element_wise = is_element_wise<typename statement::program>();
         bool conflict = false;
         int slot = 0;
@@ -380,6 +422,7 @@ void assign(const tensor<T, Rank>& x, double value) {
 }
 
 /// `assign(tie(m, v, p), e1, e2, e3)`: all values are computed from what was there before; one launch.
+/// The destinations share no elements. Throws shape_error where two are the same.
 template <class... D, class... E>
 void assign(const tied<D...>& destinations, const E&... e) {
   static_assert(sizeof...(D) == sizeof...(E),

@@ -234,7 +234,8 @@ struct table {
 };
 template <class T, std::size_t Size>
 constexpr void fill(table<T, Size>& to, const graph::list<T>& from) {
-  for (std::size_t i = 0; i < Size; ++i) to.values[i] = from[i];
+  std::size_t i = 0;
+  for (const T& each : from) to.values[i++] = each;
 }
 
 template <class Program>

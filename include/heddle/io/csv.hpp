@@ -81,8 +81,7 @@ inline std::string printable(std::string_view text) {
 // 16-bit floats are read as float, bool as the integers 0 and 1.
 template <class T>
 bool parse_number(std::string_view text, T& value) {
-  using number =
-      std::conditional_t<std::is_same_v<T, bool>, std::uint8_t, compute_type<T>>;
+  using number = std::conditional_t<std::is_same_v<T, bool>, std::uint8_t, compute_type<T>>;
   number read{};
   const char* const end = text.data() + text.size();
   const auto [stopped, code] = std::from_chars(text.data(), end, read);
@@ -96,11 +95,11 @@ bool parse_number(std::string_view text, T& value) {
 
 }  // namespace detail
 
-/// Reads a table of numbers: (rows, columns). Lines end in \n or \r\n, the last may lack its end; blanks
-/// around a value are skipped; there is no quoting. Floating values may be written as 1, -1.5, 2e-3, inf
-/// or nan; of integers and bool the dtype's own range is accepted.
-/// Throws io_error, with the line and the column (both from 1), for a value that is no number of the
-/// dtype or a row of another length; with the size, for a file beyond the byte budget.
+/// Reads a table of numbers: (rows, columns). Lines end in \n or \r\n, the last may lack its end;
+/// blanks around a value are skipped; there is no quoting. Floating values may be written as 1,
+/// -1.5, 2e-3, inf or nan; of integers and bool the dtype's own range is accepted. Throws io_error,
+/// with the line and the column (both from 1), for a value that is no number of the dtype or a row
+/// of another length; with the size, for a file beyond the byte budget.
 template <class T>
 [[nodiscard]] tensor<T, 2> read_csv(const std::string& path, const csv_options& options = {}) {
   const std::string content = read_file(path, options.max_bytes);
@@ -129,8 +128,8 @@ template <class T>
       const std::string_view text = detail::without_blanks(rest.substr(0, end));
       if (!detail::parse_number(text, *place)) {
         raise<io_error>("heddle::read_csv: a value is no number of dtype ", dtype_of<T>, ": \"",
-                        detail::printable(text), "\" at line ", lines.number(), ", column ", column, " of ",
-                        path, "; check the line and the separator");
+                        detail::printable(text), "\" at line ", lines.number(), ", column ", column,
+                        " of ", path, "; check the line and the separator");
       }
       ++place;
       if (end != rest.npos) rest.remove_prefix(end + 1);

@@ -2,18 +2,17 @@
 // Files: reading whole, mapping into memory, and replacing in one step that a crash cannot tear.
 #pragma once
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <fcntl.h>
 #include <string>
 #include <string_view>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
 
 #include <heddle/core/error.hpp>
@@ -96,8 +95,8 @@ inline readable_file open_readable(const char* function, const std::string& path
 
 }  // namespace detail
 
-/// The content of a plain file. Throws io_error where it cannot be read, shrinks while it is read, or is
-/// larger than `max_bytes`, which is checked before memory is allocated.
+/// The content of a plain file. Throws io_error where it cannot be read, shrinks while it is read,
+/// or is larger than `max_bytes`, which is checked before memory is allocated.
 [[nodiscard]] inline std::string read_file(const std::string& path,
                                            std::uint64_t max_bytes = unlimited_bytes) {
   const detail::readable_file opened = detail::open_readable("read_file", path, max_bytes);
@@ -120,10 +119,10 @@ inline readable_file open_readable(const char* function, const std::string& path
   return content;
 }
 
-/// A plain file as memory on `cpu()`: pages are read when they are touched, writes stay in memory, and
-/// the last handle unmaps. An empty file has no memory (data() is null). The file is not to be made
-/// shorter while it is mapped; one that is replaced by renaming, as heddle does, stays as it was.
-/// Throws io_error where it cannot be mapped or is larger than `max_bytes`.
+/// A plain file as memory on `cpu()`: pages are read when they are touched, writes stay in memory,
+/// and the last handle unmaps. An empty file has no memory (data() is null). The file is not to be
+/// made shorter while it is mapped; one that is replaced by renaming, as heddle does, stays as it
+/// was. Throws io_error where it cannot be mapped or is larger than `max_bytes`.
 [[nodiscard]] inline handle<storage> map_file(const std::string& path,
                                               std::uint64_t max_bytes = unlimited_bytes) {
   const detail::readable_file opened = detail::open_readable("map_file", path, max_bytes);
@@ -156,15 +155,17 @@ inline readable_file open_readable(const char* function, const std::string& path
 }
 
 /// Writes a file that appears under its name whole or not at all: into a temporary beside it, which
-/// `commit` brings to the disk and renames. Destroyed before that, it leaves nothing behind; a killed
-/// program may leave the temporary, `<path>.<process>.<number>.tmp`. A symbolic link is replaced.
+/// `commit` brings to the disk and renames. Destroyed before that, it leaves nothing behind; a
+/// killed program may leave the temporary, `<path>.<process>.<number>.tmp`. A symbolic link is
+/// replaced.
 class atomic_file {
  public:
   /// Throws io_error where the directory cannot be written to.
   explicit atomic_file(std::string path) : path_(std::move(path)) {
     static std::atomic<unsigned> numbers{0};
     for (int attempt = 0; descriptor_.number() < 0; ++attempt) {
-      temporary_ = path_ + '.' + std::to_string(::getpid()) + '.' + std::to_string(numbers++) + ".tmp";
+      temporary_ =
+          path_ + '.' + std::to_string(::getpid()) + '.' + std::to_string(numbers++) + ".tmp";
       descriptor_ = detail::file_descriptor(
           detail::open_again(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL, 0666));
       if (descriptor_.number() < 0 && (errno != EEXIST || attempt == 1000)) {
@@ -202,7 +203,8 @@ class atomic_file {
   [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
 
   /// Returns when the content is on the disk under its name. Throws io_error; then the name still
-  /// stands for what it did before, unless only the last step failed, bringing the directory to the disk.
+  /// stands for what it did before, unless only the last step failed, bringing the directory to the
+  /// disk.
   void commit() {
     int code = 0;
     do {
@@ -214,15 +216,16 @@ class atomic_file {
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("renaming the file failed", errno);
     exists_ = false;
     const std::size_t slash = path_.rfind('/');
-    const std::string directory =
-        slash == std::string::npos ? "." : slash == 0 ? "/" : path_.substr(0, slash);
+    const std::string directory = slash == std::string::npos ? "."
+                                  : slash == 0               ? "/"
+                                                             : path_.substr(0, slash);
     detail::file_descriptor opened(detail::open_again(directory.c_str(), O_RDONLY | O_DIRECTORY));
     if (opened.number() < 0) code = errno;
     // A file system that cannot do this for directories says EINVAL.
     if (code == 0 && ::fsync(opened.number()) != 0 && errno != EINVAL) code = errno;
     if (code != 0) {
-      detail::raise_system("atomic_file", "bringing the directory to the disk failed", directory, code,
-                           "the new file is in place, and may be lost with the power");
+      detail::raise_system("atomic_file", "bringing the directory to the disk failed", directory,
+                           code, "the new file is in place, and may be lost with the power");
     }
   }
 

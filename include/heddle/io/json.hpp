@@ -11,6 +11,7 @@
 
 #if defined(HEDDLE_WITH_JSON)
 #include <iterator>
+
 #include <nlohmann/json.hpp>
 #endif
 
@@ -38,7 +39,8 @@ class json_events {
   /// The text is no JSON from this byte on. Throws.
   [[noreturn]] virtual void malformed() = 0;
 
-  /// How many bytes of the text were read before the call: where the item ends, or at most one further.
+  /// How many bytes of the text were read before the call: where the item ends, or at most one
+  /// further.
   [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
 
   void at(std::size_t offset) noexcept { offset_ = offset; }
@@ -141,8 +143,8 @@ struct json_forwarder {
 
 }  // namespace detail
 
-/// Reads one JSON value (RFC 8259; numbers beyond double are malformed) and hands out what it holds.
-/// Memory is bounded by its longest string, and one bit for each level of nesting.
+/// Reads one JSON value (RFC 8259; numbers beyond double are malformed) and hands out what it
+/// holds. Memory is bounded by its longest string, and one bit for each level of nesting.
 template <class Configuration = configuration>
 void read_json(std::string_view text, json_events& events) {
   static_assert(detail::json_is_linked<Configuration>,
@@ -164,8 +166,8 @@ void read_json(std::string_view text, json_events& events) {
 #endif
 }
 
-/// Appends text as a JSON string with its quotes; false, with nothing appended, where the text is not
-/// UTF-8. Control characters are escaped, others stand as they are.
+/// Appends text as a JSON string with its quotes; false, with nothing appended, where the text is
+/// not UTF-8. Control characters are escaped, others stand as they are.
 [[nodiscard]] inline bool append_json_string(std::string& out, std::string_view text) {
   const std::size_t before = out.size();
   out += '"';

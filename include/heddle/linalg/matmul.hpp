@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// matmul: products of matrices, batches of them and vectors, as expressions that are computed by one
-// library call.
+// matmul: products of matrices, batches of them and vectors, as expressions that are computed by
+// one library call.
 #pragma once
 
 #include <heddle/exec/evaluate.hpp>
@@ -12,22 +12,21 @@ namespace heddle::inline v0 {
 
 namespace linalg::detail {
 
-/// Whether products of T go to oneDNN in this configuration. OpenMP's run-time library reports false
-/// races under ThreadSanitizer: heddle's own loop serves there.
+/// Whether products of T go to oneDNN in this configuration. OpenMP's run-time library reports
+/// false races under ThreadSanitizer: heddle's own loop serves there.
 template <class T, class Configuration>
 inline constexpr bool by_onednn =
-    (std::is_same_v<T, float> || std::is_same_v<T, bfloat16>)&&Configuration::has(
-        configuration_bits::onednn) &&
+    (std::is_same_v<T, float> ||
+     std::is_same_v<T, bfloat16>)&&Configuration::has(configuration_bits::onednn) &&
     !Configuration::has(configuration_bits::portable_gemm) &&
     !Configuration::has(configuration_bits::thread_sanitizer);
 
-/// Whether anything computes products of T. heddle's own loop is meant for f64, f16 and integers, which
-/// oneDNN does not multiply; it stands in for the library only where asked to.
+/// Whether anything computes products of T. heddle's own loop is meant for f64, f16 and integers,
+/// which oneDNN does not multiply; it stands in for the library only where asked to.
 template <class T, class Configuration>
-inline constexpr bool has_host_gemm =
-    !(std::is_same_v<T, float> || std::is_same_v<T, bfloat16>) ||
-    Configuration::has(configuration_bits::onednn) ||
-    Configuration::has(configuration_bits::portable_gemm);
+inline constexpr bool has_host_gemm = !(std::is_same_v<T, float> || std::is_same_v<T, bfloat16>) ||
+                                      Configuration::has(configuration_bits::onednn) ||
+                                      Configuration::has(configuration_bits::portable_gemm);
 
 /// Computes a product into c, contiguous, in the caller.
 template <class T, class Configuration>
@@ -101,13 +100,14 @@ HEDDLE_COLD void make_dense(const product& p, matrix& x, elements<const T>& from
   }
   handle<storage> copy = storage::allocate(static_cast<std::size_t>(count) * sizeof(T), where);
   T* const data = reinterpret_cast<T*>(copy->data());
-  heddle::detail::copy_elements({copy, data, dense},
-                                {from.memory, const_cast<T*>(from.data), strides}, extents, rank,
-                                sizeof(T));
+  const heddle::detail::element_range to{copy, data, dense};
+  const heddle::detail::element_range source{from.memory, const_cast<T*>(from.data), strides};
+  heddle::detail::copy_elements(to, source, extents, rank, sizeof(T));
   for (int i = 0; i < p.batch_rank; ++i) x.batch[i] = extents[i] == 1 ? 0 : dense[i];
   x.row = columns;
   x.column = 1;
-  from = {static_cast<handle<storage>&&>(copy), data};
+  from.data = data;
+  from.memory = static_cast<handle<storage>&&>(copy);
 }
 
 /// One launch of a product on the device of its operands; `bytes` is what the profiler is told.
@@ -165,8 +165,10 @@ tensor<T, result_rank(RankA, RankB)> multiply_tensors(const tensor<T, RankA>& a,
 
 /// Whether E is a leaf: a tensor or variable, not something to evaluate.
 template <class E>
-inline constexpr bool is_leaf =
-    !requires(heddle::detail::tracer& t) { E::trace(t); } && !requires(const E& e) { e.compute(); };
+inline constexpr bool is_leaf = !requires(heddle::detail::tracer & t) {
+  E::trace(t);
+}
+&&!requires(const E& e) { e.compute(); };
 
 template <class T, int Rank>
 tensor<T, Rank> as_leaf(const tensor<T, Rank>& t) {
@@ -249,9 +251,8 @@ struct product_of_leaves {
 };
 template <class A, class B, bool TransposedA, bool TransposedB, class Configuration>
 struct product_of_leaves<A, B, TransposedA, TransposedB, Configuration, true> {
-  using type = decltype(
-      heddle::detail::recorded_matmul<Configuration, TransposedA, TransposedB>(
-          std::declval<const A&>(), std::declval<const B&>()));
+  using type = decltype(heddle::detail::recorded_matmul<Configuration, TransposedA, TransposedB>(
+      std::declval<const A&>(), std::declval<const B&>()));
   static type compute(const A& a, const B& b) {
     return heddle::detail::recorded_matmul<Configuration, TransposedA, TransposedB>(a, b);
   }
@@ -259,13 +260,12 @@ struct product_of_leaves<A, B, TransposedA, TransposedB, Configuration, true> {
 
 }  // namespace linalg::detail
 
-/// A product of two leaves, to be computed once, by a library call: moved, never copied. Within a larger
-/// expression it is an operand, computed when that is evaluated.
+/// A product of two leaves, to be computed once, by a library call: moved, never copied. Within a
+/// larger expression it is an operand, computed when that is evaluated.
 template <class A, class B, bool TransposedA, bool TransposedB, class Configuration>
 class [[nodiscard]] contraction
     : public linalg::detail::variable_mark<linalg::detail::any_variable<A, B>> {
-  using product =
-      linalg::detail::product_of_leaves<A, B, TransposedA, TransposedB, Configuration>;
+  using product = linalg::detail::product_of_leaves<A, B, TransposedA, TransposedB, Configuration>;
 
  public:
   using expression_tag = void;
@@ -276,9 +276,10 @@ class [[nodiscard]] contraction
   contraction(contraction&&) = default;
   contraction& operator=(contraction&&) = default;
   contraction(const contraction&) {
-    static_assert(sizeof(A) == 0,
-                  "heddle: this expression holds a contraction and would compute it twice: store it "
-                  "first, tensor h = matmul(…)");
+    static_assert(
+        sizeof(A) == 0,
+        "heddle: this expression holds a contraction and would compute it twice: store it "
+        "first, tensor h = matmul(…)");
   }
 
   /// The product: a tensor, or a variable where an operand is one.
@@ -296,10 +297,10 @@ class [[nodiscard]] contraction
   mutable typename product::type result_;
 };
 
-/// An operand for matmul, its last two axes exchanged: `matmul(x, transposed(w))` with w (N, K). Nothing
-/// is copied, and the gradient of a variable is computed as w lies.
+/// An operand for matmul, its last two axes exchanged: `matmul(x, transposed(w))` with w (N, K).
+/// Nothing is copied, and the gradient of a variable is computed as w lies.
 template <class E>
-  requires expression<E>
+requires expression<E>
 auto transposed(const E& e) {
   static_assert(E::rank >= 2, "heddle::transposed: the operand has fewer than two axes");
   return linalg::detail::transposed_operand<decltype(linalg::detail::as_leaf(e))>{
@@ -308,15 +309,16 @@ auto transposed(const E& e) {
 
 /// The matrix product of a (…, M, K) and b (…, K, N), as torch.matmul: (…, M, N). Leading axes are
 /// broadcast; a vector on the left is a row, on the right a column, and its axis is missing in the
-/// result, so that (K) x (K) has rank 0. Both of one dtype: f64, f32, bf16 and f16 (both summed in f32
-/// and rounded once), i64, i32 or u8 (wrapping around). Transposed operands are not copied. Operands that
-/// are expressions are evaluated first; with a variable among them the product is one.
+/// result, so that (K) x (K) has rank 0. Both of one dtype: f64, f32, bf16 and f16 (both summed in
+/// f32 and rounded once), i64, i32 or u8 (wrapping around). Transposed operands are not copied.
+/// Operands that are expressions are evaluated first; with a variable among them the product is
+/// one.
 ///
-/// Returns an expression: `tensor h = matmul(x, w)`, or part of a larger one, `relu(matmul(x, w) + b)`.
-/// On evaluation it throws shape_error where extents do not fit, device_error, out_of_memory.
+/// Returns an expression: `tensor h = matmul(x, w)`, or part of a larger one, `relu(matmul(x, w) +
+/// b)`. On evaluation it throws shape_error where extents do not fit, device_error, out_of_memory.
 template <class A, class B, class Configuration = configuration>
-  requires(linalg::detail::argument<A>::valid&& linalg::detail::argument<B>::valid)
-auto matmul(const A& a, const B& b) {
+requires(linalg::detail::argument<A>::valid&& linalg::detail::argument<B>::valid) auto matmul(
+    const A& a, const B& b) {
   using left = linalg::detail::argument<A>;
   using right = linalg::detail::argument<B>;
   using first = typename left::expression_type;
@@ -325,9 +327,10 @@ auto matmul(const A& a, const B& b) {
   constexpr bool types = first::type == second::type;
   constexpr bool numbers = first::type != dtype::boolean;
   constexpr bool backend = linalg::detail::has_host_gemm<type_of<first::type>, Configuration>;
-  static_assert(ranks,
-                "heddle::matmul: an operand has rank 0; vectors and matrices are multiplied, write a * b "
-                "for scalars");
+  static_assert(
+      ranks,
+      "heddle::matmul: an operand has rank 0; vectors and matrices are multiplied, write a * b "
+      "for scalars");
   static_assert(types, "heddle::matmul: the operands' dtypes differ; write cast<T>(…)");
   static_assert(numbers, "heddle::matmul: the operands are bool; write cast<T>(…)");
   static_assert(backend,

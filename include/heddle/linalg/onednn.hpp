@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Matrix products by oneDNN, through its C interface: the C++ one costs 0.6 s of compile time a unit.
-// The only header that includes oneDNN's. Versions 2.6 and 3.x.
+// Matrix products by oneDNN, through its C interface: the C++ one costs 0.6 s of compile time a
+// unit. The only header that includes oneDNN's. Versions 2.6 and 3.x.
 #pragma once
 
 #if defined(HEDDLE_WITH_ONEDNN)
@@ -27,10 +27,12 @@ inline void check(dnnl_status_t status, const char* call) {
     raise<out_of_memory>("heddle::matmul: oneDNN found no memory in ", call);
   }
   raise<state_error>("heddle::matmul: oneDNN's ", call, " failed with status ",
-                     static_cast<int>(status), "; its environment variable DNNL_VERBOSE=2 says why");
+                     static_cast<int>(status),
+                     "; its environment variable DNNL_VERBOSE=2 says why");
 }
 
-/// Gives oneDNN's OpenMP as many threads as the caller's device has, and the caller's work is worth.
+/// Gives oneDNN's OpenMP as many threads as the caller's device has, and the caller's work is
+/// worth.
 template <class Configuration>
 class thread_limit {
  public:
@@ -117,8 +119,9 @@ class bf16_primitive {
     dnnl_primitive_desc_t description = nullptr;
 #if DNNL_VERSION_MAJOR >= 3
     for (int i = 0; i < 3; ++i) {
-      check(dnnl_memory_desc_create_with_strides(&described[i], 2, shapes[i], dnnl_bf16, strides[i]),
-            "memory_desc_create");
+      check(
+          dnnl_memory_desc_create_with_strides(&described[i], 2, shapes[i], dnnl_bf16, strides[i]),
+          "memory_desc_create");
     }
     const dnnl_status_t status = dnnl_matmul_primitive_desc_create(
         &description, engine, described[0], described[1], nullptr, described[2], nullptr);
@@ -243,10 +246,10 @@ void multiply(const product& p, const float* a, const float* b, float* c) {
   const blas_layout right = layout_of(p.b, p.k, p.n);
   detail::for_each_product<Configuration>(p, [&](std::int64_t index) {
     const batch_offsets at = offsets_of(p, index);
-    detail::check(dnnl_sgemm(left.transposed, right.transposed, p.m, p.n, p.k, 1.0f, a + at.a,
-                             left.leading, b + at.b, right.leading, 0.0f, c + index * p.m * p.n,
-                             p.n),
-                  "sgemm");
+    detail::check(
+        dnnl_sgemm(left.transposed, right.transposed, p.m, p.n, p.k, 1.0f, a + at.a, left.leading,
+                   b + at.b, right.leading, 0.0f, c + index * p.m * p.n, p.n),
+        "sgemm");
   });
 }
 

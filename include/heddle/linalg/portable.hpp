@@ -17,13 +17,13 @@ namespace heddle::inline v0::linalg::portable {
 
 /// What products of T are summed in. Integers wrap around as unsigned ones, which is defined.
 template <class T>
-using sum_type = std::conditional_t<
-    is_floating(dtype_of<T>), compute_type<T>,
-    std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>>;
+using sum_type =
+    std::conditional_t<is_floating(dtype_of<T>), compute_type<T>,
+                       std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>>;
 
 namespace detail {
 
-inline constexpr int row_block = 4;               // rows whose sums stay in registers
+inline constexpr int row_block = 4;  // rows whose sums stay in registers
 inline constexpr std::int64_t rows_per_task = 64;
 inline constexpr std::int64_t depth_per_panel = 256;
 // Below this many operations another thread costs more than it brings.
@@ -127,8 +127,8 @@ HEDDLE_VECTORIZE HEDDLE_TARGET_AVX2 void run_outer_avx2(const product& p, const 
   scale_lines(p, a, b, c, first, last);
 }
 template <class C, class Configuration>
-HEDDLE_VECTORIZE HEDDLE_TARGET_AVX512 void run_outer_avx512(const product& p, const C* a, const C* b,
-                                                            C* c, std::int64_t first,
+HEDDLE_VECTORIZE HEDDLE_TARGET_AVX512 void run_outer_avx512(const product& p, const C* a,
+                                                            const C* b, C* c, std::int64_t first,
                                                             std::int64_t last) {
   scale_lines(p, a, b, c, first, last);
 }
@@ -177,8 +177,8 @@ void multiply_rows(const product& p, const T* a, const T* b, T* c, std::int64_t 
   const std::int64_t depth = rests && p.k > depth_per_panel ? depth_per_panel : p.k;
   const std::int64_t rows = last - first;
   const std::int64_t padded = (rows + row_block - 1) / row_block * row_block;
-  const exec::host::detail::scratch memory(
-      static_cast<std::size_t>((padded + columns) * depth) * sizeof(C));
+  const exec::host::detail::scratch memory(static_cast<std::size_t>((padded + columns) * depth) *
+                                           sizeof(C));
   C* const packed_a = reinterpret_cast<C*>(memory.data());
   C* const packed_b = packed_a + padded * depth;
   alignas(64) C sums[row_block * columns];
@@ -235,15 +235,15 @@ inline bool is_outer(const product& p) noexcept {
 }
 template <class T, class Configuration>
 void outer(const product& p, const T* a, const T* b, T* c) {
-  const detail::outer_kernel<T> kernel = detail::outer_kernel_for<T, Configuration>(exec::best_isa());
+  const detail::outer_kernel<T> kernel =
+      detail::outer_kernel_for<T, Configuration>(exec::best_isa());
   const std::int64_t grain = detail::operations_per_thread / p.n + 1;
-  parallel_for(0, p.m, grain, [&](std::int64_t first, std::int64_t last) {
-    kernel(p, a, b, c, first, last);
-  });
+  parallel_for(0, p.m, grain,
+               [&](std::int64_t first, std::int64_t last) { kernel(p, a, b, c, first, last); });
 }
 
-/// Computes a product into c, contiguous. Extents are 1 or more. Tasks of 64 rows are spread over the
-/// threads of the caller's device; sums run in the order of k whatever their number.
+/// Computes a product into c, contiguous. Extents are 1 or more. Tasks of 64 rows are spread over
+/// the threads of the caller's device; sums run in the order of k whatever their number.
 template <class T, class Configuration>
 void multiply(const product& p, const T* a, const T* b, T* c) {
   const std::int64_t parts = (p.m + detail::rows_per_task - 1) / detail::rows_per_task;

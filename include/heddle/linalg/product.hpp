@@ -67,9 +67,10 @@ struct operand_shape {
                      ", b is ", to_string(b.extents, b.rank));
 }
 [[noreturn]] HEDDLE_COLD inline void raise_batch(const operand_shape& a, const operand_shape& b) {
-  raise<shape_error>("heddle::matmul: batch extents cannot be broadcast: a is ",
-                     to_string(a.extents, a.rank), ", b is ", to_string(b.extents, b.rank),
-                     "; aligned from the right and without the last two axes, they must be equal or 1");
+  raise<shape_error>(
+      "heddle::matmul: batch extents cannot be broadcast: a is ", to_string(a.extents, a.rank),
+      ", b is ", to_string(b.extents, b.rank),
+      "; aligned from the right and without the last two axes, they must be equal or 1");
 }
 
 /// Batch axes that are rows in disguise become rows: (B, T, K) x (K, N) is one product.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the loop nest does with accumulators outside of kernels: start, fold, merge, scatter. Run-time
-// dtypes; one copy for all programs.
+// What the loop nest does with accumulators outside of kernels: start, fold, merge, scatter.
+// Run-time dtypes; one copy for all programs.
 #pragma once
 
 #include <heddle/exec/host/kernel.hpp>
@@ -49,17 +49,28 @@ inline void fill_identity(std::byte* to, std::int64_t count, op code, dtype type
   });
 }
 
+template <op Code, class T>
+T folded_lanes(const T* lanes) {
+  T folded[lane_width / 2];
+  for (int l = 0; l < lane_width / 2; ++l) {
+    folded[l] = combine<Code>(lanes[l], lanes[l + lane_width / 2]);
+  }
+  for (int half = lane_width / 4; half > 0; half /= 2) {
+    for (int l = 0; l < half; ++l) folded[l] = combine<Code>(folded[l], folded[l + half]);
+  }
+  return folded[0];
+}
+
 /// Folds the lanes of an accumulator in a fixed order, halves first, into `to`.
 inline void fold_lanes(std::byte* to, const std::byte* lanes, op code, dtype type, bool add) {
   with_lane_type(type, [&](auto zero) {
     using T = decltype(zero);
-    T folded[lane_width];
-    for (int l = 0; l < lane_width; ++l) folded[l] = reinterpret_cast<const T*>(lanes)[l];
-    for (int half = lane_width / 2; half > 0; half /= 2) {
-      for (int l = 0; l < half; ++l) folded[l] = combine_by(code, folded[l], folded[l + half]);
-    }
+    const T* values = reinterpret_cast<const T*>(lanes);
+    const T folded = code == op::sum    ? folded_lanes<op::sum>(values)
+                     : code == op::amax ? folded_lanes<op::amax>(values)
+                                        : folded_lanes<op::amin>(values);
     T& result = *reinterpret_cast<T*>(to);
-    result = add ? combine_by(code, result, folded[0]) : folded[0];
+    result = add ? combine_by(code, result, folded) : folded;
   });
 }
 

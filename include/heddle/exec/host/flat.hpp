@@ -30,18 +30,6 @@ consteval bool is_flat() {
   return true;
 }
 
-/// Whether an operand is row-major over the iteration space without gaps (axes in order).
-inline bool lies_flat(const operand& o, graph::axis_map map, const std::int64_t* extents) {
-  std::int64_t expected = 1;
-  for (int i = graph::max_axes - 1; i >= 0; --i) {
-    const unsigned axis = graph::map_axis(map, i);
-    if (axis >= graph::max_axes) continue;
-    if (extents[axis] == 1) continue;
-    if (o.strides[i] != expected) return false;
-    expected *= extents[axis];
-  }
-  return true;
-}
 /// Positions in increasing order lie on increasing axes: else the runs differ.
 constexpr bool is_ordered(graph::axis_map map) {
   int last = -1;
@@ -59,48 +47,138 @@ consteval bool reads_in_order() {
   const auto& p = plan_of<Program>;
   bool ordered = true;
   for (std::size_t i = 0; i < p.sizes.reads; ++i) ordered = ordered && is_ordered(p.reads[i].map);
-  for (std::size_t i = 0; i < p.sizes.outputs; ++i) ordered = ordered && is_ordered(p.outputs[i].map);
+  for (std::size_t i = 0; i < p.sizes.outputs; ++i)
+    ordered = ordered && is_ordered(p.outputs[i].map);
   return ordered;
 }
 
-struct flat_pointer {
-  std::byte* data;
-  std::int64_t size;  ///< bytes per lane; 0: one element for all
+/// An operand or output of a flat program: the axes its positions lie on, in order.
+struct flat_operand {
+  std::uint16_t slot = 0;
+  std::uint8_t size = 0;  ///< bytes per lane; 0: one element for all
+  std::uint8_t rank = 0;
+  std::uint8_t positions[graph::max_axes] = {};
+  std::uint8_t axes[graph::max_axes] = {};
 };
 
+inline constexpr int max_flat_operands = 32;
+
+struct flat_plan {
+  int reads = 0;
+  int outputs = 0;
+  int axis_count = 0;
+  std::uint8_t axes[graph::max_axes] = {};  ///< of the iteration space, outermost first
+  flat_operand operands[max_flat_operands] = {};
+};
+
+constexpr flat_operand make_flat_operand(std::uint16_t slot, graph::axis_map map, dtype type) {
+  flat_operand o;
+  o.slot = slot;
+  for (int i = 0; i < graph::max_axes; ++i) {
+    const unsigned axis = graph::map_axis(map, i);
+    if (axis >= graph::max_axes) continue;
+    o.positions[o.rank] = static_cast<std::uint8_t>(i);
+    o.axes[o.rank++] = static_cast<std::uint8_t>(axis);
+  }
+  o.size = o.rank == 0 ? std::uint8_t{0} : static_cast<std::uint8_t>(size_of(type));
+  return o;
+}
+
+template <class Program>
+consteval flat_plan make_flat_plan() {
+  const auto& p = plan_of<Program>;
+  flat_plan f;
+  const pass_info pass = p.passes[0];
+  for (std::size_t i = 0; i < p.sizes.reads; ++i) {
+    const read_info& r = p.reads[p.pass_reads[pass.first_read + i]];
+    f.operands[f.reads++] = make_flat_operand(r.slot, r.map, r.type);
+  }
+  for (std::size_t i = 0; i < p.sizes.outputs; ++i) {
+    const output_info& out = p.outputs[i];
+    f.operands[f.reads + f.outputs++] = make_flat_operand(out.slot, out.map, out.type);
+    f.operands[f.reads + f.outputs - 1].size = static_cast<std::uint8_t>(size_of(out.type));
+  }
+  for (int axis = 0; axis < graph::max_axes; ++axis) {
+    if ((p.nests[0].domain >> axis & 1) != 0) {
+      f.axes[f.axis_count++] = static_cast<std::uint8_t>(axis);
+    }
+  }
+  return f;
+}
+
+/// Up to a block's bytes; a call of the C library's would cost as much as the kernel.
+inline void copy_short(std::byte* to, const std::byte* from, std::int64_t bytes) {
+  std::int64_t i = 0;
+  for (; i + 16 <= bytes; i += 16) __builtin_memcpy(to + i, from + i, 16);
+  for (; i + 4 <= bytes; i += 4) __builtin_memcpy(to + i, from + i, 4);
+  for (; i < bytes; ++i) to[i] = from[i];
+}
+
 /// Runs lanes [first, last) of one kernel; the last partial block goes through buffers.
-inline void run_flat_lanes(kernel call, const launch& l, const flat_pointer* pointers, int reads,
-                           int outputs, std::int64_t first, std::int64_t last) {
-  std::byte* at[32];
-  const int count = reads + outputs;
-  for (int i = 0; i < count; ++i) at[i] = pointers[i].data + first * pointers[i].size;
+inline void run_flat_lanes(kernel call, const launch& l, const flat_plan& plan,
+                           std::byte* const* pointers, std::int64_t first, std::int64_t last) {
+  std::byte* at[max_flat_operands];
+  const int count = plan.reads + plan.outputs;
+  for (int i = 0; i < count; ++i) at[i] = pointers[i] + first * plan.operands[i].size;
   std::int64_t bad = 0;
   const std::int64_t none[graph::max_axes] = {};
-  kernel_frame f{at,        nullptr, at + reads, nullptr, nullptr, l.extents, none, l.scalars, &bad,
-                 (last - first) / lane_width};
+  kernel_frame f{at,        nullptr, at + plan.reads, nullptr, nullptr,
+                 l.extents, none,    l.scalars,       &bad,    (last - first) / lane_width};
   if (f.blocks > 0) call(f);
   const std::int64_t rest = (last - first) % lane_width;
   if (rest == 0) return;
-  const std::int64_t done = last - first - rest;
-  alignas(64) std::byte buffers[32][lane_width * 8];
+  const std::int64_t done = last - rest;
+  alignas(64) std::byte buffers[max_flat_operands][lane_width * 8];
   for (int i = 0; i < count; ++i) {
-    const flat_pointer& p = pointers[i];
-    if (p.size == 0) continue;
-    std::byte* from = p.data + (first + done) * p.size;
+    const std::int64_t size = plan.operands[i].size;
+    if (size == 0) continue;
     at[i] = buffers[i];
-    if (i >= reads) continue;
-    const auto bytes = static_cast<std::size_t>(rest * p.size);
-    __builtin_memcpy(buffers[i], from, bytes);
-    __builtin_memset(buffers[i] + bytes, 0, static_cast<std::size_t>(lane_width * p.size) - bytes);
+    if (i >= plan.reads) continue;
+    constexpr std::byte zeros[16] = {};
+    for (std::int64_t b = rest * size / 16 * 16; b < lane_width * size; b += 16) {
+      __builtin_memcpy(buffers[i] + b, zeros, 16);
+    }
+    copy_short(buffers[i], pointers[i] + done * size, rest * size);
   }
   f.blocks = 1;
   f.valid = static_cast<int>(rest);
   call(f);
-  for (int i = reads; i < count; ++i) {
-    const flat_pointer& p = pointers[i];
-    __builtin_memcpy(p.data + (first + done) * p.size, buffers[i],
-                     static_cast<std::size_t>(rest * p.size));
+  for (int i = plan.reads; i < count; ++i) {
+    const std::int64_t size = plan.operands[i].size;
+    copy_short(pointers[i] + done * size, buffers[i], rest * size);
   }
+}
+
+/// Runs a flat program, if its operands lie contiguous over the iteration space.
+template <class Configuration>
+bool run_flat_plan(const flat_plan& plan, kernel call, const launch& l) {
+  std::int64_t strides[graph::max_axes];
+  std::int64_t count = 1;
+  for (int k = plan.axis_count - 1; k >= 0; --k) {
+    strides[plan.axes[k]] = count;
+    count *= l.extents[plan.axes[k]];
+  }
+  std::byte* pointers[max_flat_operands];
+  for (int i = 0; i < plan.reads + plan.outputs; ++i) {
+    const flat_operand& f = plan.operands[i];
+    const operand& o = i < plan.reads ? l.inputs[f.slot] : l.outputs[f.slot];
+    for (int k = 0; k < f.rank; ++k) {
+      const int axis = f.axes[k];
+      if (o.strides[f.positions[k]] != strides[axis] && l.extents[axis] != 1) return false;
+    }
+    pointers[i] = o.data;
+  }
+  if (count <= 2 * thread_grain) {
+    run_flat_lanes(call, l, plan, pointers, 0, count);
+    return true;
+  }
+  const std::int64_t blocks = (count + lane_width - 1) / lane_width;
+  const auto share = [&](std::int64_t first, std::int64_t last) {
+    const std::int64_t end = last * lane_width < count ? last * lane_width : count;
+    run_flat_lanes(call, l, plan, pointers, first * lane_width, end);
+  };
+  parallel_for<decltype(share)&, Configuration>(0, blocks, thread_grain / lane_width, share);
+  return true;
 }
 
 }  // namespace detail
@@ -108,42 +186,11 @@ inline void run_flat_lanes(kernel call, const launch& l, const flat_pointer* poi
 /// Runs the program the short way, if it and its operands allow; false: nothing was done.
 template <class Program, class Configuration>
 bool run_flat(const launch& l) {
-  using namespace detail;
-  if constexpr (!is_flat<Program>() || !reads_in_order<Program>()) {
+  if constexpr (!detail::is_flat<Program>() || !detail::reads_in_order<Program>()) {
     return false;
   } else {
-    constexpr auto& p = plan_of<Program>;
-    constexpr int reads = static_cast<int>(p.sizes.reads);
-    constexpr int outputs = static_cast<int>(p.sizes.outputs);
-    flat_pointer pointers[reads + outputs];
-    constexpr pass_info pass = p.passes[0];
-    for (int i = 0; i < reads; ++i) {
-      const read_info& r = p.reads[p.pass_reads[static_cast<std::size_t>(pass.first_read + i)]];
-      const operand& o = l.inputs[r.slot];
-      if (!lies_flat(o, r.map, l.extents)) return false;
-      pointers[i] = {o.data, r.map == graph::empty_map || graph::mask_of(r.map) == 0
-                                 ? 0
-                                 : static_cast<std::int64_t>(size_of(r.type))};
-    }
-    for (int i = 0; i < outputs; ++i) {
-      const output_info& out = p.outputs[static_cast<std::size_t>(i)];
-      const operand& o = l.outputs[out.slot];
-      if (!lies_flat(o, out.map, l.extents)) return false;
-      pointers[reads + i] = {o.data, static_cast<std::int64_t>(size_of(out.type))};
-    }
-    const std::int64_t count = elements_over(p.nests[0].domain, l);
-    const kernel call = kernels_of<Program, Configuration>()[0];
-    if (count <= 2 * thread_grain) {
-      run_flat_lanes(call, l, pointers, reads, outputs, 0, count);
-      return true;
-    }
-    const std::int64_t blocks = (count + lane_width - 1) / lane_width;
-    parallel_for(0, blocks, thread_grain / lane_width,
-                 [&](std::int64_t first, std::int64_t last) {
-                   const std::int64_t end = last * lane_width < count ? last * lane_width : count;
-                   run_flat_lanes(call, l, pointers, reads, outputs, first * lane_width, end);
-                 });
-    return true;
+    static constexpr detail::flat_plan plan = detail::make_flat_plan<Program>();
+    return detail::run_flat_plan<Configuration>(plan, kernels_of<Program, Configuration>()[0], l);
   }
 }
 

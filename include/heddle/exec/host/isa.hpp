@@ -51,8 +51,9 @@ inline isa isa_limit() noexcept {
 }
 
 /// The best instruction set that this processor has, kernels are compiled for and HEDDLE_MAX_ISA
-/// admits.
-inline isa best_isa() noexcept {
+/// admits. Its body depends on the unit's flags.
+template <class Configuration = configuration>
+isa best_isa() noexcept {
 #if HEDDLE_ISA_CHOICE
   static const isa possible =
       __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -86,7 +86,11 @@ HEDDLE_INLINE lane_t<To> convert(From x) {
   } else if constexpr (To == dtype::boolean) {
     return x != From(0);
   } else if constexpr (To == dtype::bf16 || To == dtype::f16) {
-    return static_cast<float>(type_of<To>(static_cast<float>(x)));
+    return static_cast<float>(type_of<To>(convert<dtype::f32>(x)));
+  } else if constexpr (std::is_same_v<T, std::int64_t> && std::is_floating_point_v<From>) {
+    return math::to_int64(x);
+  } else if constexpr (std::is_same_v<From, std::int64_t> && std::is_floating_point_v<T>) {
+    return math::from_int64<T>(x);
   } else {
     return static_cast<T>(x);
   }
@@ -483,7 +487,7 @@ const kernel* kernels_for(isa level, std::integer_sequence<int, Pass...>) {
 template <class Program, class Configuration = configuration>
 const kernel* kernels_of() {
   return detail::kernels_for<Program, Configuration>(
-      best_isa(), std::make_integer_sequence<int, plan_of<Program>.sizes.passes>{});
+      best_isa<Configuration>(), std::make_integer_sequence<int, plan_of<Program>.sizes.passes>{});
 }
 
 }  // namespace heddle::inline v0::exec::host

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The network of this example: an image's 64 pixels in, one number for each of the 10 digits out.
+#pragma once
+
+#include <heddle/heddle.hpp>
+
+struct digits_model {
+  heddle::nn::linear fc1{64, 256}, fc2{256, 256}, fc3{256, 10};
+  // Lists the members once: this is what names, saves, moves and shards them.
+  HEDDLE_MODULE(digits_model, fc1, fc2, fc3)
+
+  // x: (images, 64), pixels from 0 to 1. Returns (images, 10): the larger, the likelier the digit.
+  auto forward(const auto& x) { return fc3(relu(fc2(relu(fc1(x))))); }
+};

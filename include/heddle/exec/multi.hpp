@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One launch over many tensors: the same program over each group of a list, as an optimizer's step over
+// all parameters of one dtype and device.
+#pragma once
+
+#include <vector>
+
+#include <heddle/exec/evaluate.hpp>
+
+namespace heddle::inline v0::exec {
+
+/// One group of contiguous tensors of one size that a program reads, and writes in part.
+template <int Operands>
+struct multi_group {
+  std::byte* data[Operands] = {};
+  storage* owners[Operands] = {};
+  std::int64_t count = 0;
+
+  template <class T, int Rank>
+  void set(int operand, const tensor<T, Rank>& t) {
+    data[operand] = reinterpret_cast<std::byte*>(t.data());
+    owners[operand] = t.storage().get();
+  }
+  void set(int operand, const any_tensor& t) {
+    data[operand] = t.data();
+    owners[operand] = t.storage().get();
+  }
+};
+
+namespace detail {
+
+template <class T, int>
+using flat_operand = tensor<T, 1>;
+template <int>
+using floating_scalar = scalar_expression<false>;
+
+template <class F, class T, class Operands, class Scalars>
+struct multi_statement;
+template <class F, class T, int... Operands, int... Scalars>
+struct multi_statement<F, T, std::integer_sequence<int, Operands...>,
+                       std::integer_sequence<int, Scalars...>> {
+  template <class Trace, bool Many>
+  struct choose;
+  static constexpr auto signature =
+      heddle::detail::make_signature<F, flat_operand<T, Operands>...,
+                                     floating_scalar<Scalars>...>();
+  static constexpr int outputs =
+      static_cast<int>(sizeof(signature.ranks) / sizeof(int));
+  using expression = std::conditional_t<
+      outputs == 1, let_expression<F, flat_operand<T, Operands>..., floating_scalar<Scalars>...>,
+      let_bundle<F, flat_operand<T, Operands>..., floating_scalar<Scalars>...>>;
+  using type = statement<expression>;
+};
+
+template <class Program, class Configuration, int Operands, int Outputs>
+void run_groups(const multi_group<Operands>* groups, std::size_t count, const int* written,
+                const int* slots, const scalar_bits* scalars) {
+  for (std::size_t k = 0; k < count; ++k) {
+    const multi_group<Operands>& g = groups[k];
+    if (g.count == 0) continue;
+    operand inputs[Operands];
+    operand outputs[Outputs];
+    for (int i = 0; i < Operands; ++i) {
+      inputs[i].data = g.data[i];
+      inputs[i].strides[0] = 1;
+    }
+    for (int i = 0; i < Outputs; ++i) {
+      outputs[i].data = g.data[written[i]];
+      outputs[i].strides[0] = slots[i];
+    }
+    launch l;
+    for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = 1;
+    l.extents[0] = g.count;
+    l.inputs = inputs;
+    l.outputs = outputs;
+    l.scalars = scalars;
+    host::run<Program, Configuration>(l);
+  }
+}
+
+}  // namespace detail
+
+/// Runs F, a stateless function object of `Operands` symbols of rank 1 and as many scalars as are given,
+/// over each group; its first result is written to operand 0 of the group, the second to operand 1, and
+/// so on. Results are computed from what was there before. One launch on the device `where`: the tensors
+/// are of dtype T, contiguous and there. Groups of size 0 are left out.
+template <class T, int Operands, class F, class... Scalar, class Configuration = configuration>
+void multi_assign(F, const std::vector<multi_group<Operands>>& groups, device where,
+                  Scalar... scalar) {
+  using chosen =
+      detail::multi_statement<F, T, std::make_integer_sequence<int, Operands>,
+                              std::make_integer_sequence<int, static_cast<int>(sizeof...(Scalar))>>;
+  using made = typename chosen::type;
+  using program = typename made::program;
+  constexpr int outputs = chosen::outputs;
+  static_assert(std::is_empty_v<F>, "heddle::multi_assign: the function captures something");
+  static_assert(outputs <= Operands, "heddle::multi_assign: there are more results than operands");
+  static_assert(heddle::detail::is_element_wise<program>(),
+                "heddle::multi_assign: the function is not element-wise");
+  if (groups.empty()) return;
+  for (const auto& g : groups) {
+    for (int i = 0; i < outputs; ++i) g.owners[i]->bump_version();
+  }
+  if (where.is_meta()) return;
+  if (!where.is_host()) {
+    raise<device_error>("heddle::multi_assign: no kernels are compiled for ", where,
+                        "; this build runs on host devices");
+  }
+  std::int64_t elements = 0;
+  for (const auto& g : groups) elements += g.count;
+  heddle::detail::record_launch([&] {
+    return launch_record{"multi",
+                         program::words,
+                         static_cast<std::size_t>(program::word_count),
+                         1,
+                         elements * (Operands + outputs) * static_cast<std::int64_t>(sizeof(T)),
+                         0,
+                         where};
+  });
+  static constexpr auto identity = [] {
+    detail::table<int, static_cast<std::size_t>(outputs)> t;
+    for (std::size_t i = 0; i < outputs; ++i) t.values[i] = static_cast<int>(i);
+    return t;
+  }();
+  static constexpr auto ones = [] {
+    detail::table<int, static_cast<std::size_t>(outputs)> t;
+    for (std::size_t i = 0; i < outputs; ++i) t.values[i] = 1;
+    return t;
+  }();
+  scalar_bits bits[sizeof...(Scalar) + 1];
+  int next = 0;
+  ((bits[next++].floating = static_cast<double>(scalar)), ...);
+  if (where.is_inline()) {
+    detail::run_groups<program, Configuration, Operands, outputs>(
+        groups.data(), groups.size(), identity.values, ones.values, bits);
+    return;
+  }
+  struct task {
+    std::vector<multi_group<Operands>> groups;
+    std::vector<handle<storage>> alive;
+    scalar_bits bits[sizeof...(Scalar) + 1];
+    void operator()() {
+      detail::run_groups<program, Configuration, Operands, outputs>(
+          groups.data(), groups.size(), identity.values, ones.values, bits);
+    }
+  };
+  task queued{groups, {}, {}};
+  for (const auto& g : groups) {
+    for (storage* owner : g.owners) queued.alive.push_back(handle<storage>::share(owner));
+  }
+  for (std::size_t i = 0; i < sizeof...(Scalar); ++i) queued.bits[i] = bits[i];
+  current_stream(where).enqueue(static_cast<task&&>(queued));
+}
+
+}  // namespace heddle::inline v0::exec

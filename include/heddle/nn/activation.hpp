@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Activations as modules, for sequential; elsewhere call the functions of the same names.
+#pragma once
+
+#include <heddle/nn/functional.hpp>
+#include <heddle/nn/module.hpp>
+
+namespace heddle::inline v0::nn {
+
+struct relu {
+  HEDDLE_MODULE(relu)
+  auto forward(const auto& x) const { return heddle::relu(x); }
+};
+struct silu {
+  HEDDLE_MODULE(silu)
+  auto forward(const auto& x) const { return heddle::silu(x); }
+};
+struct tanh {
+  HEDDLE_MODULE(tanh)
+  auto forward(const auto& x) const { return heddle::tanh(x); }
+};
+template <approximate A = approximate::none>
+struct basic_gelu {
+  HEDDLE_MODULE(basic_gelu)
+  auto forward(const auto& x) const { return heddle::gelu<A>(x); }
+};
+using gelu = basic_gelu<>;
+using gelu_tanh = basic_gelu<approximate::tanh>;
+
+}  // namespace heddle::inline v0::nn
