@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Goal C5: one SGD step of the multilayer perceptron 784-32-32-10 (relu, cross entropy), batches of 1
 // and 32, and its heap allocations.
+#include <cmath>
+
 #include <heddle/autograd/matmul.hpp>
 #include <heddle/nn/functional.hpp>
 

@@ -10,5 +10,5 @@ struct digits_model {
   HEDDLE_MODULE(digits_model, fc1, fc2, fc3)
 
   // x: (images, 64), pixels from 0 to 1. Returns (images, 10): the larger, the likelier the digit.
-  auto forward(const auto& x) { return fc3(relu(fc2(relu(fc1(x))))); }
+  auto forward(const auto& x) { return fc3(heddle::relu(fc2(heddle::relu(fc1(x))))); }
 };

@@ -18,6 +18,7 @@ class tape_node;
 struct edge {
   handle<tape_node> node;
   std::uint16_t output = 0;
+  std::uint8_t repeats = 0;  ///< of a node's input: axes along which its extent happened to be 1
 };
 
 /// The gradient of one output while a backward pass runs: contiguous elements of the output's
@@ -35,12 +36,16 @@ struct node_description;
 /// A node: counted, pooled, intrusive. `order` is 1 + the largest order of its inputs.
 class tape_node : public counted, public pooled {
  public:
+  // The smallest last: derived nodes go on in the same eight bytes.
+  edge* inputs = nullptr;          ///< in the derived object
+  union {
+    gradient* incoming = nullptr;  ///< likewise, one per output
+    tape_node* waiting;            ///< of a node that is being disposed of: the next one
+  };
   std::uint32_t order = 0;
   std::uint32_t pending = 0;       ///< uses of its outputs that a backward pass still waits for
   std::uint16_t input_count = 0;
   std::uint16_t output_count = 0;
-  edge* inputs = nullptr;          ///< in the derived object
-  gradient* incoming = nullptr;    ///< likewise, one per output
 
   /// Sends the gradients of the inputs on, from the incoming ones.
   virtual void run(backward_pass_state& pass) = 0;
@@ -65,25 +70,22 @@ class tape_node : public counted, public pooled {
   /// Long chains are destroyed in a loop: destroying a node drops handles to its inputs, whose own
   /// disposal is put off until this one has returned.
   void dispose() noexcept override {
-    static constinit thread_local tape_node* waiting = nullptr;
+    static constinit thread_local tape_node* first = nullptr;
     static constinit thread_local bool draining = false;
     if (draining) {
-      next_ = waiting;
-      waiting = this;
+      waiting = first;
+      first = this;
       return;
     }
     draining = true;
     counted::dispose();
-    while (waiting != nullptr) {
-      tape_node* node = waiting;
-      waiting = node->next_;
+    while (first != nullptr) {
+      tape_node* node = first;
+      first = node->waiting;
       node->counted::dispose();
     }
     draining = false;
   }
-
- private:
-  tape_node* next_ = nullptr;
 };
 
 /// Whether this thread records.

@@ -29,6 +29,24 @@ struct capture {
 /// A derivative to run and to record: what higher orders need of a node.
 struct derivative_request;
 
+/// Gives a pass's lists blocks that wait for the next pass.
+template <class T>
+struct block_allocator {
+  using value_type = T;
+  block_allocator() = default;
+  template <class U>
+  block_allocator(const block_allocator<U>&) noexcept {}
+  T* allocate(std::size_t count) {
+    return static_cast<T*>(allocate_block(count * sizeof(T), -1));
+  }
+  void deallocate(T* block, std::size_t count) noexcept {
+    release_block(block, count * sizeof(T), -1);
+  }
+  friend bool operator==(block_allocator, block_allocator) noexcept { return true; }
+};
+template <class T>
+using pass_list = std::vector<T, block_allocator<T>>;
+
 class backward_pass_state {
  public:
   explicit backward_pass_state(backward_options options) : options_(options) {}
@@ -51,7 +69,9 @@ class backward_pass_state {
 
   /// Counts uses: linear in the nodes reached.
   void start() {
-    std::vector<tape_node*> stack;
+    pass_list<tape_node*> stack;
+    stack.reserve(64);
+    ready_.reserve(32);
     for (auto& [root, seed] : seeds_) {
       if (root.node->pending++ == 0) stack.push_back(root.node.get());
     }
@@ -150,8 +170,8 @@ class backward_pass_state {
 
   backward_options options_;
   bool started_ = false;
-  std::vector<std::pair<edge, gradient>> seeds_;
-  std::vector<handle<tape_node>> ready_;
+  pass_list<std::pair<edge, gradient>> seeds_;
+  pass_list<handle<tape_node>> ready_;
   std::vector<capture> captures_;
 };
 

@@ -124,7 +124,22 @@ struct derivative_request {
   tape_node* node = nullptr;
 };
 
-/// The node of one statement.
+/// An array that may have no elements, and then takes no room.
+template <class T, int Count>
+struct room {
+  T values[Count];
+  T& operator[](int i) { return values[i]; }
+  const T& operator[](int i) const { return values[i]; }
+  T* data() { return values; }
+};
+template <class T>
+struct room<T, 0> {
+  T& operator[](int) const { __builtin_unreachable(); }
+  T* data() { return nullptr; }
+};
+
+/// The node of one statement. A chain of 10^6 is a sweep over memory: what a statement does not need
+/// takes no room.
 template <class Statement, class Configuration>
 class statement_node final : public tape_node {
   using derivative = derivative_of<Statement>;
@@ -150,7 +165,7 @@ class statement_node final : public tape_node {
     for (int i = 0; i < Statement::scalar_count; ++i) scalars_[i] = b.scalars[i];
     device_ = b.device;
     int slot = 0;
-    std::int64_t* strides = strides_;
+    std::int64_t* strides = strides_.data();
     int next = 0;
     for (; slot < operands; ++slot) {
       const exec::leaf_view& l = b.leaves[slot];
@@ -175,7 +190,7 @@ class statement_node final : public tape_node {
   }
 
   void run(backward_pass_state& pass) override {
-    if (freed_) raise_freed();
+    if (inputs == nullptr) raise_freed();
     exec::operand in[derivative::slots];
     storage* owners[derivative::slots + wanted];
     fill_operands(in, owners);
@@ -188,20 +203,21 @@ class statement_node final : public tape_node {
     std::int64_t all[graph::max_axes];
     all_extents(all);
     exec::detail::submit<typename derivative::program, Configuration, derivative::slots, wanted,
-                         Statement::scalar_count>(in, out, scalars_, all, owners, device_);
+                         Statement::scalar_count>(in, out, scalars_.data(), all, owners,
+                                                  device_);
     [&]<int... J>(std::integer_sequence<int, J...>) {
       (send<J>(pass, made[J]), ...);
     }(std::make_integer_sequence<int, wanted>{});
   }
 
   void run_recorded(backward_pass_state& pass) override {
-    if (freed_) raise_freed();
+    if (inputs == nullptr) raise_freed();
     exec::operand in[derivative::slots];
     storage* owners[derivative::slots + wanted];
     fill_operands(in, owners);
     derivative_request request;
     request.derivative = graph::thaw(typename derivative::program{});
-    request.scalars.assign(scalars_, scalars_ + Statement::scalar_count);
+    request.scalars.assign(scalars_.data(), scalars_.data() + Statement::scalar_count);
     all_extents(request.extents);
     request.where = device_;
     request.node = this;
@@ -214,8 +230,9 @@ class statement_node final : public tape_node {
       if (i < operands && Statement::table.wanted[static_cast<std::size_t>(i)]) {
         request.slots.push_back(static_cast<std::size_t>(i));
         o.place = edges_[variable];
-        o.at.indexed_extent = first_extent_[variable];  // needed where the table is not saved, too
-        o.repeats = repeats_[variable++];
+        // needed where the table is not saved, too
+        if constexpr (keeps_first_extents) o.at.indexed_extent = first_extent_[variable];
+        o.repeats = edges_[variable++].repeats;
       } else if (i >= operands && i < operands + outputs) {
         o.place = incoming_[i - operands].source;
       } else if (i >= operands + outputs) {
@@ -227,12 +244,23 @@ class statement_node final : public tape_node {
   }
 
   void free_saved() noexcept override {
-    for (edge& e : edges_) e.node.reset();
-    for (handle<storage>& s : saved_) s.reset();
-    freed_ = true;
+    for (int i = 0; i < wanted; ++i) edges_[i].node.reset();
+    for (int i = 0; i < derivative::saved; ++i) saved_[i].reset();
+    inputs = nullptr;
+    input_count = 0;
   }
 
  private:
+  /// Whether the first axis of a wanted operand is none of the iteration space's: a gather's table.
+  static constexpr bool keeps_first_extents = [] {
+    for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
+      if (Statement::table.wanted[i] && Statement::table.operand_ranks[i] > 0 &&
+          graph::map_axis(Statement::table.operand_maps[i], 0) >= graph::max_axes) {
+        return true;
+      }
+    }
+    return false;
+  }();
   template <int J>
   static constexpr int slot_of = [] {
     int seen = 0;
@@ -267,12 +295,12 @@ class statement_node final : public tape_node {
       j += Statement::table.wanted[static_cast<std::size_t>(i)] ? 1 : 0;
     }
     if (!Statement::table.wanted[static_cast<std::size_t>(slot)]) return;
-    repeats_[j] = 0;
-    first_extent_[j] = l.rank > 0 ? l.extents[0] : 1;
+    edges_[j].repeats = 0;
+    if constexpr (keeps_first_extents) first_extent_[j] = l.rank > 0 ? l.extents[0] : 1;
     for (int k = 0; k < l.rank; ++k) {
       const unsigned axis = graph::map_axis(Statement::table.operand_maps.values[slot], k);
       if (axis < graph::max_axes && l.extents[k] == 1 && extents_[axis] != 1) {
-        repeats_[j] |= static_cast<std::uint8_t>(1u << k);
+        edges_[j].repeats |= static_cast<std::uint8_t>(1u << k);
       }
     }
   }
@@ -285,7 +313,7 @@ class statement_node final : public tape_node {
     static constexpr double zero = 0;
     for (int i = 0; i < derivative::slots; ++i) owners[i] = nullptr;
     int next = 0;
-    const std::int64_t* strides = strides_;
+    const std::int64_t* strides = strides_.data();
     for (int slot = 0; slot < operands; ++slot) {
       if (!derivative::saves(slot)) continue;
       check_version(next);
@@ -340,7 +368,14 @@ class statement_node final : public tape_node {
     for (int k = 0; k < rank; ++k) {
       const unsigned axis = graph::map_axis(Statement::table.operand_maps.values[slot], k);
       // a gather's table has its own first extent
-      e[k] = axis < graph::max_axes ? extents_[axis] : (k == 0 ? first_extent_[J] : 1);
+      if (axis < graph::max_axes) {
+        e[k] = extents_[static_cast<int>(axis)];
+      } else {
+        e[k] = 1;
+        if constexpr (keeps_first_extents) {
+          if (k == 0) e[k] = first_extent_[J];
+        }
+      }
     }
     return e;
   }
@@ -358,22 +393,22 @@ class statement_node final : public tape_node {
   void send(backward_pass_state& pass, gradient& g) {
     using T = type_of<wanted_type<J>>;
     auto e = output_extents<J>();
-    if (repeats_[J] != 0) g = exec::host::sum_to<T>(g, e, repeats_[J], device_);
+    if (edges_[J].repeats != 0) {
+      g = exec::host::sum_to<T>(g, e, edges_[J].repeats, device_);
+    }
     pass.deliver<T>(edges_[J], static_cast<gradient&&>(g), element_count(e), device_);
   }
 
-  edge edges_[wanted + 1];
-  gradient incoming_[outputs];
-  handle<storage> saved_[derivative::saved + 1];
-  std::byte* data_[derivative::saved + 1];
-  std::int64_t strides_[derivative::saved_strides + 1];
-  std::int64_t extents_[derivative::axes + 1];
-  std::int64_t first_extent_[wanted + 1];
-  exec::scalar_bits scalars_[Statement::scalar_count + 1];
-  std::uint32_t versions_[derivative::saved + 1];
-  std::uint8_t repeats_[wanted + 1];
-  bool freed_ = false;
   device device_;
+  [[no_unique_address]] room<std::uint32_t, derivative::saved> versions_;
+  edge edges_[wanted == 0 ? 1 : wanted];
+  gradient incoming_[outputs];
+  [[no_unique_address]] room<handle<storage>, derivative::saved> saved_;
+  [[no_unique_address]] room<std::byte*, derivative::saved> data_;
+  [[no_unique_address]] room<std::int64_t, derivative::saved_strides> strides_;
+  [[no_unique_address]] room<std::int64_t, derivative::axes> extents_;
+  [[no_unique_address]] room<std::int64_t, keeps_first_extents ? wanted : 0> first_extent_;
+  [[no_unique_address]] room<exec::scalar_bits, Statement::scalar_count> scalars_;
 };
 
 /// Tensors of floating dtype become variables with a place; the others stay tensors.

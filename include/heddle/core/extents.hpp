@@ -102,7 +102,10 @@ HEDDLE_HD constexpr index_array<Rank> contiguous_strides(
   std::int64_t stride = 1;
   for (int axis = Rank - 1; axis >= 0; --axis) {
     result[axis] = stride;
-    stride *= extents[axis] > 1 ? extents[axis] : 1;
+    // unsigned: beside an extent of 0 the product may wrap, and means nothing
+    stride = static_cast<std::int64_t>(
+        static_cast<std::uint64_t>(stride) *
+        static_cast<std::uint64_t>(extents[axis] > 1 ? extents[axis] : 1));
   }
   return result;
 }

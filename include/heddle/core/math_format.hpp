@@ -47,7 +47,7 @@ struct format<float> {
   HEDDLE_MATH_LIMIT(float, expm1_lowest, -18, 0xc1900000u)
   HEDDLE_MATH_LIMIT(float, tanh_highest, 0x1.8p23f + 157, 0x4b40009du)
   HEDDLE_MATH_LIMIT(float, erf_highest, 4, 0x40800000u)
-  static constexpr float tanh_near = 0.55f;
+  static constexpr float tanh_near = 0.625f;
   static constexpr float min_normal = 0x1p-126f;
   static constexpr float infinity = __builtin_inff();
   static constexpr float nan = __builtin_nanf("");

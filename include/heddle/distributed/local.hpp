@@ -57,14 +57,14 @@ struct collective_call {
   }
 };
 
-inline std::string to_string(const collective_call& call) {
+inline std::string words_of(const collective_call& call) {
   std::string text = call.name;
   if (call.what == collective::broadcast) text += " from rank " + std::to_string(call.root);
   if (call.what == collective::all_reduce || call.what == collective::reduce_scatter) {
     text += " (" + to_string(call.op) + ")";
   }
   if (call.what != collective::barrier) {
-    text += " of " + to_string(call.type) + " " + heddle::to_string(call.extents, call.rank);
+    text += " of " + to_string(call.type) + " " + to_string(call.extents, call.rank);
   }
   if (call.what == collective::message) return text;
   return text + " as collective " + std::to_string(call.sequence);
@@ -240,8 +240,8 @@ class local_world {
   void agree() {
     for (std::size_t k = 1; k < calls_.size(); ++k) {
       if (calls_[k].agrees(calls_[0])) continue;
-      fail("rank 0 calls " + to_string(calls_[0]) + ", rank " + std::to_string(k) + " calls " +
-           to_string(calls_[k]) + "; all ranks are to call the same collectives in the same order");
+      fail("rank 0 calls " + words_of(calls_[0]) + ", rank " + std::to_string(k) + " calls " +
+           words_of(calls_[k]) + "; all ranks are to call the same collectives in the same order");
       return;
     }
     ++rounds_agreed_;
@@ -250,7 +250,7 @@ class local_world {
   bool complain_of_gone(const detail::collective_call& call) {
     for (std::size_t k = 0; k < gone_.size(); ++k) {
       if (!gone_[k] || present_[k]) continue;
-      fail("rank " + std::to_string(k) + " has ended while others wait for it in " + to_string(call));
+      fail("rank " + std::to_string(k) + " has ended while others wait for it in " + words_of(call));
       return true;
     }
     return false;
@@ -261,7 +261,7 @@ class local_world {
       if (!present_[k]) missing += (missing.empty() ? "rank " : ", rank ") + std::to_string(k);
     }
     fail(missing + " did not come within " + detail::text_of(options_.deadline) + " s to " +
-         to_string(call));
+         words_of(call));
   }
 
   letter& between(int from, int to) {
@@ -277,10 +277,10 @@ class local_world {
         l.is = letter::state::none;
         raise_failure(call);
       } else if (gone_[static_cast<std::size_t>(other)]) {
-        fail("rank " + std::to_string(other) + " has ended while another waits for it in " + to_string(call));
+        fail("rank " + std::to_string(other) + " has ended while another waits for it in " + words_of(call));
       } else if (!monitor_.wait_until(until) && l.is != wanted && l.is != letter::state::taking) {
         fail("rank " + std::to_string(other) + " did not answer within " +
-             detail::text_of(options_.deadline) + " s to " + to_string(call));
+             detail::text_of(options_.deadline) + " s to " + words_of(call));
       }
     }
   }
@@ -300,8 +300,8 @@ class local_world {
       if (!failure_.empty()) raise_failure(call);
       await(l, letter::state::posted, from, call);
       if (!call.agrees(l.call)) {
-        fail("rank " + std::to_string(from) + " calls " + to_string(l.call) + ", rank " +
-             std::to_string(to) + " calls " + to_string(call) + "; both are to name the same tensor");
+        fail("rank " + std::to_string(from) + " calls " + words_of(l.call) + ", rank " +
+             std::to_string(to) + " calls " + words_of(call) + "; both are to name the same tensor");
         raise_failure(call);
       }
       l.is = letter::state::taking;

@@ -20,11 +20,11 @@ namespace graph {
 
 /// Which dtype an element-wise op gives for its (promoted) operands' dtype.
 enum class result_rule : std::uint8_t {
-  same,       ///< the promoted dtype
-  floating,   ///< the promoted dtype, f32 for integral operands
-  comparison, ///< bool, from promoted operands
-  logical,    ///< bool, from operands converted to bool
-  selection,  ///< first operand converted to bool; the others promoted, as is the result
+  same,        ///< the promoted dtype
+  floating,    ///< the promoted dtype, f32 for integral operands
+  comparison,  ///< bool, from promoted operands
+  logical,     ///< bool, from operands converted to bool
+  selection,   ///< first operand converted to bool; the others promoted, as is the result
 };
 
 /// What the passes know of an element-wise op. One is made from each op_traits specialisation.

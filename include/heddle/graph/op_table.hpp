@@ -10,15 +10,13 @@
 namespace heddle::inline v0 {
 
 // Operators and functions on symbols: derivatives below, and users' lambdas, are written with them.
-#define HEDDLE_SYMBOL_UNARY(name)                             \
+#define HEDDLE_SYMBOL_UNARY(name) \
   constexpr symbol name(const symbol& x) { return graph::record(op::name, x); }
-#define HEDDLE_SYMBOL_BINARY(name)                                    \
-  constexpr symbol name(const symbol& a, const symbol& b) { \
-    return graph::record(op::name, a, b);                             \
-  }
-#define HEDDLE_SYMBOL_OPERATOR(sign, name)                              \
+#define HEDDLE_SYMBOL_BINARY(name) \
+  constexpr symbol name(const symbol& a, const symbol& b) { return graph::record(op::name, a, b); }
+#define HEDDLE_SYMBOL_OPERATOR(sign, name)                           \
   constexpr symbol operator sign(const symbol& a, const symbol& b) { \
-    return graph::record(op::name, a, b);                               \
+    return graph::record(op::name, a, b);                            \
   }
 HEDDLE_SYMBOL_UNARY(exp)
 HEDDLE_SYMBOL_UNARY(log)
@@ -65,120 +63,182 @@ constexpr symbol where(const symbol& condition, const symbol& a, const symbol& b
 }
 
 // One operand: value(x), derivative(x, y, g) with y the value and g the incoming gradient.
-#define HEDDLE_OP(code, rule_, ...)                                  \
-  template <>                                                        \
-  struct op_traits<op::code> {                                       \
-    static constexpr std::string_view name = #code;                  \
+#define HEDDLE_OP(code, rule_, ...)                                       \
+  template <>                                                             \
+  struct op_traits<op::code> {                                            \
+    static constexpr std::string_view name = #code;                       \
     static constexpr graph::result_rule rule = graph::result_rule::rule_; \
-    __VA_ARGS__                                                      \
+    __VA_ARGS__                                                           \
   };
 
-HEDDLE_OP(neg, same,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return static_cast<T>(-x); }
-  static constexpr grads<1> derivative(symbol, symbol, symbol g) { return {-g}; })
-HEDDLE_OP(exp, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::exp(x); }
-  static constexpr grads<1> derivative(symbol, symbol y, symbol g) { return {g * y}; })
-HEDDLE_OP(log, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::log(x); }
-  static constexpr grads<1> derivative(symbol x, symbol, symbol g) { return {g / x}; })
-HEDDLE_OP(log1p, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::log1p(x); }
-  static constexpr grads<1> derivative(symbol x, symbol, symbol g) { return {g / (1 + x)}; })
-HEDDLE_OP(expm1, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::expm1(x); }
-  static constexpr grads<1> derivative(symbol, symbol y, symbol g) { return {g * (y + 1)}; })
-HEDDLE_OP(tanh, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::tanh(x); }
-  static constexpr grads<1> derivative(symbol, symbol y, symbol g) { return {g * (1 - y * y)}; })
-HEDDLE_OP(sqrt, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::sqrt(x); }
-  static constexpr grads<1> derivative(symbol, symbol y, symbol g) { return {g * 0.5 / y}; })
-HEDDLE_OP(rsqrt, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::rsqrt(x); }
-  static constexpr grads<1> derivative(symbol, symbol y, symbol g) {
-    return {g * -0.5 * (y * y * y)};
-  })
-HEDDLE_OP(abs, same,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::abs(x); }
-  static constexpr grads<1> derivative(symbol x, symbol, symbol g) { return {g * sign(x)}; })
-HEDDLE_OP(square, same,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return static_cast<T>(x * x); }
-  static constexpr grads<1> derivative(symbol x, symbol, symbol g) { return {g * 2 * x}; })
-HEDDLE_OP(erf, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::erf(x); }
-  // 2 / sqrt(pi)
-  static constexpr grads<1> derivative(symbol x, symbol, symbol g) {
-    return {g * 1.1283791670955125739 * exp(-(x * x))};
-  })
-HEDDLE_OP(sigmoid, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::sigmoid(x); }
-  static constexpr grads<1> derivative(symbol, symbol y, symbol g) { return {g * (y * (1 - y))}; })
-HEDDLE_OP(sin, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::sin(x); }
-  static constexpr grads<1> derivative(symbol x, symbol, symbol g) { return {g * cos(x)}; })
-HEDDLE_OP(cos, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::cos(x); }
-  static constexpr grads<1> derivative(symbol x, symbol, symbol g) { return {-(g * sin(x))}; })
-HEDDLE_OP(floor, same,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::floor(x); }
-  static constexpr grads<1> derivative(symbol, symbol, symbol) { return {}; })
-HEDDLE_OP(sign, same,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) {
-    // x - x keeps a NaN
-    return x > T(0) ? T(1) : x < T(0) ? T(-1) : static_cast<T>(x - x);
-  }
-  static constexpr grads<1> derivative(symbol, symbol, symbol) { return {}; })
-HEDDLE_OP(detach, same,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return x; }
-  static constexpr grads<1> derivative(symbol, symbol, symbol) { return {}; })
-HEDDLE_OP(logical_not, logical,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static bool value(T x) { return !x; }
-  static constexpr grads<1> derivative(symbol, symbol, symbol) { return {}; })
+HEDDLE_OP(
+    neg, same,
+    template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) {
+      return static_cast<T>(-x);
+    } static constexpr grads<1>
+        derivative(symbol, symbol, symbol g) { return {-g}; })
+HEDDLE_OP(
+    exp, floating,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::exp(x); } static constexpr grads<1>
+        derivative(symbol, symbol y, symbol g) { return {g * y}; })
+HEDDLE_OP(
+    log, floating,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::log(x); } static constexpr grads<1>
+        derivative(symbol x, symbol, symbol g) { return {g / x}; })
+HEDDLE_OP(
+    log1p, floating,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::log1p(x); } static constexpr grads<1>
+        derivative(symbol x, symbol, symbol g) { return {g / (1 + x)}; })
+HEDDLE_OP(
+    expm1, floating,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::expm1(x); } static constexpr grads<1>
+        derivative(symbol, symbol y, symbol g) { return {g * (y + 1)}; })
+HEDDLE_OP(
+    tanh, floating,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::tanh(x); } static constexpr grads<1>
+        derivative(symbol, symbol y, symbol g) { return {g * (1 - y * y)}; })
+HEDDLE_OP(
+    sqrt, floating,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::sqrt(x); } static constexpr grads<1>
+        derivative(symbol, symbol y, symbol g) { return {g * 0.5 / y}; })
+HEDDLE_OP(
+    rsqrt, floating,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::rsqrt(x); } static constexpr grads<1>
+        derivative(symbol, symbol y, symbol g) { return {g * -0.5 * (y * y * y)}; })
+HEDDLE_OP(
+    abs, same,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::abs(x); } static constexpr grads<1>
+        derivative(symbol x, symbol, symbol g) { return {g * sign(x)}; })
+HEDDLE_OP(
+    square, same,
+    template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) {
+      return static_cast<T>(x * x);
+    } static constexpr grads<1>
+        derivative(symbol x, symbol, symbol g) { return {g * 2 * x}; })
+HEDDLE_OP(
+    erf, floating,
+    template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::erf(x); }
+    // 2 / sqrt(pi)
+    static constexpr grads<1>
+        derivative(symbol x, symbol, symbol g) {
+          return {g * 1.1283791670955125739 * exp(-(x * x))};
+        })
+HEDDLE_OP(
+    sigmoid, floating,
+    template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) {
+      return math::sigmoid(x);
+    } static constexpr grads<1>
+        derivative(symbol, symbol y, symbol g) { return {g * (y * (1 - y))}; })
+HEDDLE_OP(
+    sin, floating,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::sin(x); } static constexpr grads<1>
+        derivative(symbol x, symbol, symbol g) { return {g * cos(x)}; })
+HEDDLE_OP(
+    cos, floating,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::cos(x); } static constexpr grads<1>
+        derivative(symbol x, symbol, symbol g) { return {-(g * sin(x))}; })
+HEDDLE_OP(
+    floor, same,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T x) { return math::floor(x); } static constexpr grads<1>
+        derivative(symbol, symbol, symbol) { return {}; })
+HEDDLE_OP(
+    sign, same,
+    template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) {
+      // x - x keeps a NaN
+      return x > T(0) ? T(1) : x < T(0) ? T(-1) : static_cast<T>(x - x);
+    } static constexpr grads<1>
+        derivative(symbol, symbol, symbol) { return {}; })
+HEDDLE_OP(
+    detach, same,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T x) { return x; } static constexpr grads<1>
+        derivative(symbol, symbol, symbol) { return {}; })
+HEDDLE_OP(
+    logical_not, logical,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static bool value(T x) { return !x; } static constexpr grads<1>
+        derivative(symbol, symbol, symbol) { return {}; })
 
 // Two operands: value(a, b), derivative(a, b, y, g).
-HEDDLE_OP(add, same,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) { return static_cast<T>(a + b); }
-  static constexpr grads<2> derivative(symbol, symbol, symbol, symbol g) { return {g, g}; })
-HEDDLE_OP(sub, same,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) { return static_cast<T>(a - b); }
-  static constexpr grads<2> derivative(symbol, symbol, symbol, symbol g) { return {g, -g}; })
-HEDDLE_OP(mul, same,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) { return static_cast<T>(a * b); }
-  static constexpr grads<2> derivative(symbol a, symbol b, symbol, symbol g) {
-    return {g * b, g * a};
-  })
-HEDDLE_OP(div, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) { return a / b; }
-  static constexpr grads<2> derivative(symbol, symbol b, symbol y, symbol g) {
-    const symbol share = g / b;
-    return {share, -(share * y)};
-  })
-HEDDLE_OP(pow, floating,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) { return math::pow(a, b); }
-  // At b = 0 the slope in a is 0, and at a = 0, b >= 0 the slope in b is taken as 0 (PyTorch).
-  static constexpr grads<2> derivative(symbol a, symbol b, symbol y, symbol g) {
-    return {where(b == 0, 0, g * b * pow(a, b - 1)),
-            where(a == 0 && b >= 0, 0, g * y * log(a))};
-  })
-HEDDLE_OP(maximum, same,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) { return math::maximum(a, b); }
-  // ties share the gradient, as amax does
-  static constexpr grads<2> derivative(symbol a, symbol b, symbol, symbol g) {
-    const symbol tie = g * 0.5;
-    return {where(a > b, g, where(a == b, tie, 0)), where(b > a, g, where(a == b, tie, 0))};
-  })
-HEDDLE_OP(minimum, same,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) { return math::minimum(a, b); }
-  static constexpr grads<2> derivative(symbol a, symbol b, symbol, symbol g) {
-    const symbol tie = g * 0.5;
-    return {where(a < b, g, where(a == b, tie, 0)), where(b < a, g, where(a == b, tie, 0))};
-  })
+HEDDLE_OP(
+    add, same,
+    template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) {
+      return static_cast<T>(a + b);
+    } static constexpr grads<2>
+        derivative(symbol, symbol, symbol, symbol g) {
+          return {g, g};
+        })
+HEDDLE_OP(
+    sub, same,
+    template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) {
+      return static_cast<T>(a - b);
+    } static constexpr grads<2>
+        derivative(symbol, symbol, symbol, symbol g) {
+          return {g, -g};
+        })
+HEDDLE_OP(
+    mul, same,
+    template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) {
+      return static_cast<T>(a * b);
+    } static constexpr grads<2>
+        derivative(symbol a, symbol b, symbol, symbol g) {
+          return {g * b, g * a};
+        })
+HEDDLE_OP(
+    div, floating,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) { return a / b; } static constexpr grads<2>
+        derivative(symbol, symbol b, symbol y, symbol g) {
+          const symbol share = g / b;
+          return {share, -(share * y)};
+        })
+HEDDLE_OP(
+    pow, floating,
+    template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) { return math::pow(a, b); }
+    // At b = 0 the slope in a is 0, and at a = 0, b >= 0 the slope in b is taken as 0 (PyTorch).
+    static constexpr grads<2>
+        derivative(symbol a, symbol b, symbol y, symbol g) {
+          return {where(b == 0, 0, g * b * pow(a, b - 1)),
+                  where(a == 0 && b >= 0, 0, g * y * log(a))};
+        })
+HEDDLE_OP(
+    maximum, same,
+    template <class T>
+    HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) { return math::maximum(a, b); }
+    // ties share the gradient, as amax does
+    static constexpr grads<2>
+        derivative(symbol a, symbol b, symbol, symbol g) {
+          const symbol tie = g * 0.5;
+          return {where(a > b, g, where(a == b, tie, 0)), where(b > a, g, where(a == b, tie, 0))};
+        })
+HEDDLE_OP(
+    minimum, same,
+    template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) {
+      return math::minimum(a, b);
+    } static constexpr grads<2>
+        derivative(symbol a, symbol b, symbol, symbol g) {
+          const symbol tie = g * 0.5;
+          return {where(a < b, g, where(a == b, tie, 0)), where(b < a, g, where(a == b, tie, 0))};
+        })
 
-#define HEDDLE_PREDICATE(code, rule_, expression)                                    \
-  HEDDLE_OP(code, rule_,                                                             \
-    template <class T> HEDDLE_HD HEDDLE_INLINE static bool value(T a, T b) { return expression; } \
-    static constexpr grads<2> derivative(symbol, symbol, symbol, symbol) { return {}; })
+#define HEDDLE_PREDICATE(code, rule_, expression)                              \
+  HEDDLE_OP(                                                                   \
+      code, rule_,                                                             \
+      template <class T> HEDDLE_HD HEDDLE_INLINE static bool value(T a, T b) { \
+        return expression;                                                     \
+      } static constexpr grads<2>                                              \
+          derivative(symbol, symbol, symbol, symbol) { return {}; })
 HEDDLE_PREDICATE(equal, comparison, a == b)
 HEDDLE_PREDICATE(not_equal, comparison, a != b)
 HEDDLE_PREDICATE(less, comparison, a < b)
@@ -186,19 +246,20 @@ HEDDLE_PREDICATE(less_equal, comparison, a <= b)
 HEDDLE_PREDICATE(greater, comparison, a > b)
 HEDDLE_PREDICATE(greater_equal, comparison, a >= b)
 // not && and ||: the loop must stay free of branches
-HEDDLE_PREDICATE(logical_and, logical, static_cast<bool>(a & b))
+HEDDLE_PREDICATE(logical_and, logical, static_cast<bool>(a& b))
 HEDDLE_PREDICATE(logical_or, logical, static_cast<bool>(a | b))
 HEDDLE_PREDICATE(logical_xor, logical, a != b)
 #undef HEDDLE_PREDICATE
 
 // Three operands: value(condition, a, b), derivative(condition, a, b, y, g).
-HEDDLE_OP(where, selection,
-  template <class T> HEDDLE_HD HEDDLE_INLINE static T value(bool condition, T a, T b) {
-    return condition ? a : b;
-  }
-  static constexpr grads<3> derivative(symbol condition, symbol, symbol, symbol, symbol g) {
-    return {symbol{}, where(condition, g, 0), where(condition, 0, g)};
-  })
+HEDDLE_OP(
+    where, selection,
+    template <class T> HEDDLE_HD HEDDLE_INLINE static T value(bool condition, T a, T b) {
+      return condition ? a : b;
+    } static constexpr grads<3>
+        derivative(symbol condition, symbol, symbol, symbol, symbol g) {
+          return {symbol{}, where(condition, g, 0), where(condition, 0, g)};
+        })
 #undef HEDDLE_OP
 
 namespace graph {
@@ -302,21 +363,36 @@ constexpr const op_info& find_info(op code, const list<const op_info*>& user_ops
 
 constexpr std::string_view name_of(op code, const list<const op_info*>& user_ops) {
   switch (code) {
-    case op::input: return "input";
-    case op::argument: return "argument";
-    case op::constant: return "constant";
-    case op::count: return "count";
-    case op::iota: return "iota";
-    case op::random_uniform: return "random_uniform";
-    case op::random_normal: return "random_normal";
-    case op::gather: return "gather";
-    case op::cast: return "cast";
-    case op::sum: return "sum";
-    case op::amax: return "amax";
-    case op::amin: return "amin";
-    case op::store: return "store";
-    case op::scatter_add: return "scatter_add";
-    default: return find_info(code, user_ops).name;
+    case op::input:
+      return "input";
+    case op::argument:
+      return "argument";
+    case op::constant:
+      return "constant";
+    case op::count:
+      return "count";
+    case op::iota:
+      return "iota";
+    case op::random_uniform:
+      return "random_uniform";
+    case op::random_normal:
+      return "random_normal";
+    case op::gather:
+      return "gather";
+    case op::cast:
+      return "cast";
+    case op::sum:
+      return "sum";
+    case op::amax:
+      return "amax";
+    case op::amin:
+      return "amin";
+    case op::store:
+      return "store";
+    case op::scatter_add:
+      return "scatter_add";
+    default:
+      return find_info(code, user_ops).name;
   }
 }
 
@@ -336,14 +412,14 @@ struct keepdim_t {};
 /// Tag: keep reduced axes with extent 1, `sum<-1>(x, keepdim)`.
 inline constexpr keepdim_t keepdim{};
 
-#define HEDDLE_SYMBOL_REDUCTION(name, code)                                            \
-  template <int... Axes>                                                               \
-  constexpr symbol name(const symbol& x) {                                             \
-    return graph::reduce_positions<Axes...>(code, x, false);                           \
-  }                                                                                    \
-  template <int... Axes>                                                               \
-  constexpr symbol name(const symbol& x, keepdim_t) {                                  \
-    return graph::reduce_positions<Axes...>(code, x, true);                            \
+#define HEDDLE_SYMBOL_REDUCTION(name, code)                  \
+  template <int... Axes>                                     \
+  constexpr symbol name(const symbol& x) {                   \
+    return graph::reduce_positions<Axes...>(code, x, false); \
+  }                                                          \
+  template <int... Axes>                                     \
+  constexpr symbol name(const symbol& x, keepdim_t) {        \
+    return graph::reduce_positions<Axes...>(code, x, true);  \
   }
 namespace graph {
 /// No axes listed: all of them.

@@ -126,8 +126,7 @@ consteval auto freeze() {
 template <std::uint64_t... Code>
 constexpr graph thaw(program<Code...>) {
   using frozen_program = program<Code...>;
-  using indices =
-      std::make_integer_sequence<int, detail::user_codes_of<frozen_program>.count>;
+  using indices = std::make_integer_sequence<int, detail::user_codes_of<frozen_program>.count>;
   return decode(frozen_program::words, sizeof...(Code),
                 detail::user_ops_of<frozen_program>(indices{}));
 }

@@ -27,7 +27,8 @@ template <int Axis>
 constexpr symbol squeeze(const symbol& x) {
   const int at = Axis < 0 ? Axis + x.rank : Axis;
   if (at < 0 || at >= x.rank) throw "heddle::squeeze: the axis is out of range";
-  if (x.axis[at] != symbol::no_axis) throw "heddle::squeeze: the axis is not known to have extent 1";
+  if (x.axis[at] != symbol::no_axis)
+    throw "heddle::squeeze: the axis is not known to have extent 1";
   symbol result = x;
   result.rank = static_cast<std::int8_t>(x.rank - 1);
   for (int i = at; i + 1 < x.rank; ++i) {

@@ -30,7 +30,7 @@ struct symbol {
 
   constexpr symbol() = default;
   template <class Number>
-    requires std::is_arithmetic_v<Number>
+  requires std::is_arithmetic_v<Number>
   constexpr symbol(Number value)  // NOLINT: numbers are operands
       : weak(scalar::literal),
         integral(std::is_integral_v<Number>),
@@ -99,8 +99,8 @@ constexpr symbol materialize(builder& b, const symbol& s, dtype type) {
     result.id = b.constant(type, s.literal);
     result.rank = b.tracing ? 0 : -1;
   } else if (s.weak == symbol::scalar::argument) {
-    result.id = b.emit(
-        {.code = op::argument, .type = type, .a = s.id, .extra = s.integral ? 1u : 0u});
+    result.id =
+        b.emit({.code = op::argument, .type = type, .a = s.id, .extra = s.integral ? 1u : 0u});
     result.rank = 0;
   } else {
     result.id = b.cast(type, s.id);
@@ -187,8 +187,7 @@ constexpr symbol apply(const op_info& info, const symbol* operands) {
   std::uint16_t ids[3] = {no_node, no_node, no_node};
   symbol result;
   for (int i = 0; i < info.arity; ++i) {
-    const symbol value =
-        materialize(b, operands[i], i < first ? dtype::boolean : type);
+    const symbol value = materialize(b, operands[i], i < first ? dtype::boolean : type);
     ids[i] = value.id;
     if (i == 0) {
       result = value;
@@ -245,9 +244,8 @@ constexpr symbol reduce(op code, const symbol& x, const int* positions, int coun
   if (code == op::sum && !is_floating(type)) type = dtype::i64;
   if (code == op::count) {
     // the number of elements reduced; its dtype is that of a mean
-    result.id = b.emit({.code = op::count,
-                        .type = is_floating(type) ? type : dtype::f32,
-                        .extra = classes});
+    result.id = b.emit(
+        {.code = op::count, .type = is_floating(type) ? type : dtype::f32, .extra = classes});
     result.rank = 0;
     return result;
   }

@@ -194,7 +194,10 @@ class any_tensor {
     std::int64_t stride = 1;
     for (int axis = rank_ - 1; axis >= 0; --axis) {
       strides_[axis] = stride;
-      stride *= extents_[axis] > 1 ? extents_[axis] : 1;
+      // unsigned: beside an extent of 0 the product may wrap, and means nothing
+      stride = static_cast<std::int64_t>(
+          static_cast<std::uint64_t>(stride) *
+          static_cast<std::uint64_t>(extents_[axis] > 1 ? extents_[axis] : 1));
     }
   }
   any_tensor copied_to(heddle::device where) const {

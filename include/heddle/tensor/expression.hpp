@@ -22,7 +22,9 @@ struct tracer {
 };
 
 template <class E>
-concept weak_expression = requires { E::weak_integral; };
+concept weak_expression = requires {
+  E::weak_integral;
+};
 
 template <class E>
 constexpr graph::operand_kind kind_of() {
@@ -39,7 +41,7 @@ struct operand_of {
   using type = A;
 };
 template <class A>
-  requires std::is_arithmetic_v<A>
+requires std::is_arithmetic_v<A>
 struct operand_of<A>;
 
 }  // namespace detail
@@ -73,7 +75,7 @@ class scalar_expression {
 namespace detail {
 
 template <class A>
-  requires std::is_arithmetic_v<A>
+requires std::is_arithmetic_v<A>
 struct operand_of<A> {
   using type = scalar_expression<std::is_integral_v<A>>;
 };
@@ -90,9 +92,9 @@ constexpr operand_t<A> as_operand(A&& a) {
 }
 
 template <class... A>
-concept expression_operands =
-    (expression<std::remove_cvref_t<A>> || ...) &&
-    ((expression<std::remove_cvref_t<A>> || std::is_arithmetic_v<std::remove_cvref_t<A>>)&&...);
+concept expression_operands = (expression<std::remove_cvref_t<A>> || ...) &&
+                              ((expression<std::remove_cvref_t<A>> ||
+                                std::is_arithmetic_v<std::remove_cvref_t<A>>)&&...);
 
 /// Traces an operand: nodes trace themselves, leaves (tensors, variables) are inputs.
 template <class E>
@@ -217,21 +219,21 @@ struct reduced_shape {
     return sizeof...(Axes) == 0 ? 0 : operand - static_cast<int>(sizeof...(Axes));
   }
   template <int Rank>
-  static constexpr bool valid =
-      ((Axes >= -Rank && Axes < Rank) && ...) && static_cast<int>(sizeof...(Axes)) <= Rank;
+  static constexpr bool valid = ((Axes >= -Rank && Axes < Rank) && ...) &&
+                                static_cast<int>(sizeof...(Axes)) <= Rank;
 };
 
-#define HEDDLE_REDUCTION_FUNCTION(name, type_)                               \
-  template <bool Keep, int... Axes>                                          \
-  struct name##_function : reduced_shape<Keep, Axes...> {                    \
-    static constexpr dtype type(dtype t) { return type_; }                   \
-    static constexpr symbol apply(const symbol& x) {                         \
-      if constexpr (Keep) {                                                  \
-        return heddle::name<Axes...>(x, keepdim);                            \
-      } else {                                                               \
-        return heddle::name<Axes...>(x);                                     \
-      }                                                                      \
-    }                                                                        \
+#define HEDDLE_REDUCTION_FUNCTION(name, type_)             \
+  template <bool Keep, int... Axes>                        \
+  struct name##_function : reduced_shape<Keep, Axes...> {  \
+    static constexpr dtype type(dtype t) { return type_; } \
+    static constexpr symbol apply(const symbol& x) {       \
+      if constexpr (Keep) {                                \
+        return heddle::name<Axes...>(x, keepdim);          \
+      } else {                                             \
+        return heddle::name<Axes...>(x);                   \
+      }                                                    \
+    }                                                      \
   };
 HEDDLE_REDUCTION_FUNCTION(sum, is_floating(t) ? t : dtype::i64)
 HEDDLE_REDUCTION_FUNCTION(mean, is_floating(t) ? t : dtype::f32)
@@ -261,17 +263,15 @@ struct iota_function : same_shape {
 
 }  // namespace detail
 
-#define HEDDLE_EXPRESSION_UNARY(name)                          \
-  template <class A>                                           \
-    requires detail::expression_operands<A>                    \
-  constexpr auto name(A&& a) {                                 \
-    return detail::make_map<op::name>(static_cast<A&&>(a));    \
-  }
-#define HEDDLE_EXPRESSION_BINARY(function, code)                                        \
-  template <class A, class B>                                                           \
-    requires detail::expression_operands<A, B>                                          \
-  constexpr auto function(A&& a, B&& b) {                                               \
-    return detail::make_map<op::code>(static_cast<A&&>(a), static_cast<B&&>(b));        \
+#define HEDDLE_EXPRESSION_UNARY(name)     \
+  template <class A>                      \
+  requires detail::expression_operands<A> \
+  constexpr auto name(A&& a) { return detail::make_map<op::name>(static_cast<A&&>(a)); }
+#define HEDDLE_EXPRESSION_BINARY(function, code)                                 \
+  template <class A, class B>                                                    \
+  requires detail::expression_operands<A, B>                                     \
+  constexpr auto function(A&& a, B&& b) {                                        \
+    return detail::make_map<op::code>(static_cast<A&&>(a), static_cast<B&&>(b)); \
   }
 HEDDLE_EXPRESSION_UNARY(exp)
 HEDDLE_EXPRESSION_UNARY(log)
@@ -312,46 +312,40 @@ HEDDLE_EXPRESSION_BINARY(operator||, logical_or)
 #undef HEDDLE_EXPRESSION_BINARY
 
 template <class A>
-  requires detail::expression_operands<A>
-constexpr auto operator-(A&& a) {
-  return detail::make_map<op::neg>(static_cast<A&&>(a));
-}
+requires detail::expression_operands<A>
+constexpr auto operator-(A&& a) { return detail::make_map<op::neg>(static_cast<A&&>(a)); }
 template <class A>
-  requires detail::expression_operands<A>
-constexpr auto operator!(A&& a) {
-  return detail::make_map<op::logical_not>(static_cast<A&&>(a));
-}
+requires detail::expression_operands<A>
+constexpr auto operator!(A&& a) { return detail::make_map<op::logical_not>(static_cast<A&&>(a)); }
 /// Elements of a where the condition holds, of b elsewhere.
 template <class C, class A, class B>
-  requires detail::expression_operands<C, A, B>
+requires detail::expression_operands<C, A, B>
 constexpr auto where(C&& condition, A&& a, B&& b) {
   return detail::make_map<op::where>(static_cast<C&&>(condition), static_cast<A&&>(a),
                                      static_cast<B&&>(b));
 }
 /// A user's op, described by an op_traits specialisation, of expressions.
 template <op Code, class... A>
-  requires detail::expression_operands<A...>
-constexpr auto apply_op(A&&... a) {
-  return detail::make_map<Code>(static_cast<A&&>(a)...);
-}
+requires detail::expression_operands<A...>
+constexpr auto apply_op(A&&... a) { return detail::make_map<Code>(static_cast<A&&>(a)...); }
 
 // Reductions over Axes (static; negative ones count from the end; none: all).
-#define HEDDLE_EXPRESSION_REDUCTION(name)                                                         \
-  template <int... Axes, class A>                                                                 \
-    requires detail::expression_operands<A>                                                       \
-  constexpr auto name(A&& a) {                                                                    \
-    static_assert(detail::reduced_shape<false, Axes...>::template valid<                          \
-                      std::remove_cvref_t<A>::rank>,                                              \
-                  "heddle::" #name ": an axis is out of range: axes are -rank to rank - 1");      \
-    return detail::make_unary<detail::name##_function<false, Axes...>>(static_cast<A&&>(a));      \
-  }                                                                                               \
-  template <int... Axes, class A>                                                                 \
-    requires detail::expression_operands<A>                                                       \
-  constexpr auto name(A&& a, keepdim_t) {                                                         \
-    static_assert(                                                                                \
-        detail::reduced_shape<true, Axes...>::template valid<std::remove_cvref_t<A>::rank>,       \
-        "heddle::" #name ": an axis is out of range: axes are -rank to rank - 1");                \
-    return detail::make_unary<detail::name##_function<true, Axes...>>(static_cast<A&&>(a));       \
+#define HEDDLE_EXPRESSION_REDUCTION(name)                                                    \
+  template <int... Axes, class A>                                                            \
+  requires detail::expression_operands<A>                                                    \
+  constexpr auto name(A&& a) {                                                               \
+    static_assert(                                                                           \
+        detail::reduced_shape<false, Axes...>::template valid<std::remove_cvref_t<A>::rank>, \
+        "heddle::" #name ": an axis is out of range: axes are -rank to rank - 1");           \
+    return detail::make_unary<detail::name##_function<false, Axes...>>(static_cast<A&&>(a)); \
+  }                                                                                          \
+  template <int... Axes, class A>                                                            \
+  requires detail::expression_operands<A>                                                    \
+  constexpr auto name(A&& a, keepdim_t) {                                                    \
+    static_assert(                                                                           \
+        detail::reduced_shape<true, Axes...>::template valid<std::remove_cvref_t<A>::rank>,  \
+        "heddle::" #name ": an axis is out of range: axes are -rank to rank - 1");           \
+    return detail::make_unary<detail::name##_function<true, Axes...>>(static_cast<A&&>(a));  \
   }
 HEDDLE_EXPRESSION_REDUCTION(sum)
 HEDDLE_EXPRESSION_REDUCTION(mean)
@@ -361,13 +355,14 @@ HEDDLE_EXPRESSION_REDUCTION(amin)
 
 /// The elements converted to T's dtype.
 template <class T, class A>
-  requires detail::expression_operands<A>
+requires detail::expression_operands<A>
 constexpr auto cast(A&& a) {
   return detail::make_unary<detail::cast_function<T>>(static_cast<A&&>(a));
 }
-/// With an axis of extent 1 before position Axis: one that broadcasts statically, gradients included.
+/// With an axis of extent 1 before position Axis: one that broadcasts statically, gradients
+/// included.
 template <int Axis, class A>
-  requires detail::expression_operands<A>
+requires detail::expression_operands<A>
 constexpr auto unsqueeze(A&& a) {
   constexpr int rank = std::remove_cvref_t<A>::rank + 1;
   static_assert(Axis >= -rank && Axis < rank,
@@ -376,7 +371,7 @@ constexpr auto unsqueeze(A&& a) {
 }
 /// The coordinate along Axis, i64, to combine with expressions of a's shape; no memory is read.
 template <int Axis, class A>
-  requires detail::expression_operands<A>
+requires detail::expression_operands<A>
 constexpr auto iota(A&& a) {
   return detail::make_unary<detail::iota_function<Axis>>(static_cast<A&&>(a));
 }

@@ -53,7 +53,8 @@ constexpr auto make_signature() {
       s.types[i] = pack.values[i].type();
     }
     return s;
-  }(std::make_integer_sequence<int, sizeof...(E)>{});
+  }
+  (std::make_integer_sequence<int, sizeof...(E)>{});
 }
 
 template <class F, class... E>
@@ -112,15 +113,16 @@ class [[nodiscard]] let_bundle : public detail::let_operands<F, E...> {
   }
 };
 
-/// Applies a stateless lambda to expressions as one statement in which each argument is one operand,
-/// however often it is used: `let([](auto x) { return x * sigmoid(x); }, a + b)`.
-/// Numbers are run-time arguments. Returns an expression, or a bundle for `evaluate` where the lambda
+/// Applies a stateless lambda to expressions as one statement in which each argument is one
+/// operand, however often it is used: `let([](auto x) { return x * sigmoid(x); }, a + b)`. Numbers
+/// are run-time arguments. Returns an expression, or a bundle for `evaluate` where the lambda
 /// returns `outputs(…)`.
 template <class F, class... A>
 constexpr auto let(F f, A&&... a) {
-  static_assert(std::is_empty_v<F>,
-                "heddle::let: the lambda captures something: a program is made from its type alone; "
-                "pass captured values as arguments");
+  static_assert(
+      std::is_empty_v<F>,
+      "heddle::let: the lambda captures something: a program is made from its type alone; "
+      "pass captured values as arguments");
   if constexpr (std::is_empty_v<F>) {
     constexpr auto signature = detail::make_signature<F, detail::operand_t<A>...>();
     if constexpr (sizeof(signature.ranks) == sizeof(int)) {

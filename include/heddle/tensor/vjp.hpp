@@ -10,8 +10,9 @@ namespace heddle::inline v0 {
 
 namespace detail {
 
-/// Records the nodes of a graph in a trace. operands[k]: what stands for operand slot k. The classes of
-/// its axes are those of the operands' positions. Returns one symbol per root, by output slot.
+/// Records the nodes of a graph in a trace. operands[k]: what stands for operand slot k. The
+/// classes of its axes are those of the operands' positions. Returns one symbol per root, by output
+/// slot.
 template <int Roots>
 constexpr symbol_pack<Roots> import_graph(graph::builder& b, const graph::graph& g,
                                           const symbol* operands) {
@@ -97,7 +98,8 @@ constexpr symbol_pack<Roots> import_graph(graph::builder& b, const graph::graph&
 
 }  // namespace detail
 
-/// The gradients of a traced lambda with respect to its operands: results of a vector-Jacobian product.
+/// The gradients of a traced lambda with respect to its operands: results of a vector-Jacobian
+/// product.
 template <class F, class Seed, class... E>
 class [[nodiscard]] vjp_bundle {
   static_assert((!detail::weak_expression<E> && ...),
@@ -154,9 +156,9 @@ class [[nodiscard]] vjp_bundle {
   operand_list operands_;
 };
 
-/// `evaluate(vjp(f, g, x, y))`: the gradients of f(x, y) with respect to x and y, for the gradient g of
-/// its result. x, y and g are tensors or variables. A statement like any other: with variables it is
-/// recorded, and its own backward, the second derivative, is compiled.
+/// `evaluate(vjp(f, g, x, y))`: the gradients of f(x, y) with respect to x and y, for the gradient
+/// g of its result. x, y and g are tensors or variables. A statement like any other: with variables
+/// it is recorded, and its own backward, the second derivative, is compiled.
 template <class F, class Seed, class... A>
 constexpr auto vjp(fused_function<F>, Seed&& seed, A&&... operands) {
   return vjp_bundle<F, std::remove_cvref_t<Seed>, std::remove_cvref_t<A>...>(

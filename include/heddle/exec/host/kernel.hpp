@@ -275,12 +275,18 @@ HEDDLE_INLINE void step(values<N>& s, values<N>& v, const kernel_frame& f, std::
   } else if constexpr (n.code == op::gather) {
     const gather_strides g = f.gathers[bits::index(Info)];
     auto index = static_cast<std::int64_t>(get(first{}));
+    // lanes that fill a block up have no place of their own in the table
+    const bool counts = f.valid == lane_width || at < f.valid;
     if (index < 0 || index >= g.extent) [[unlikely]] {
-      *f.bad_index = index;
+      if (counts) *f.bad_index = index;
       index = 0;
     }
-    const auto* from = reinterpret_cast<const type_of<n.type>*>(f.reads[bits::index(Info)]);
-    result = static_cast<T>(from[g.extent == 0 ? 0 : index * g.indexed + at * g.inner]);
+    // any readable memory stands in for a table without rows
+    const std::byte* const table = g.extent == 0 ? reinterpret_cast<const std::byte*>(f.extents)
+                                                 : f.reads[bits::index(Info)];
+    const auto* from = reinterpret_cast<const type_of<n.type>*>(table);
+    const std::int64_t along = counts ? at * g.inner : 0;
+    result = static_cast<T>(from[g.extent == 0 ? 0 : index * g.indexed + along]);
   } else if constexpr (n.code == op::cast) {
     result = convert<n.type>(get(first{}));
   } else if constexpr (n.c != graph::no_node) {

@@ -59,7 +59,8 @@ class pending_gradients {
 
 }  // namespace detail
 
-/// The graph of the gradients of the wanted operands, in slot order, one store (or scatter_add) each.
+/// The graph of the gradients of the wanted operands, in slot order, one store (or scatter_add)
+/// each.
 constexpr graph differentiate(const graph& forward, const derivative_request& request) {
   builder b;
   b.user_ops = forward.user_ops;
@@ -107,21 +108,19 @@ constexpr graph differentiate(const graph& forward, const derivative_request& re
     const auto map = static_cast<axis_map>(n.extra);
     if (n.code == op::scatter_add) {
       // the gradient of what was added at an index is the one that stands there
-      const std::uint16_t seed =
-          b.emit({.code = op::gather,
-                  .type = forward[n.a].type,
-                  .a = now[n.b],
-                  .b = static_cast<std::uint16_t>(request.seed_slot + n.c),
-                  .extra = map});
+      const std::uint16_t seed = b.emit({.code = op::gather,
+                                         .type = forward[n.a].type,
+                                         .a = now[n.b],
+                                         .b = static_cast<std::uint16_t>(request.seed_slot + n.c),
+                                         .extra = map});
       pending.add(n.a, forward[n.a].varies,
                   static_cast<axis_mask>(forward[n.b].varies | mask_of(map)), seed);
       continue;
     }
-    const std::uint16_t seed =
-        b.emit({.code = op::input,
-                .type = forward[n.a].type,
-                .a = static_cast<std::uint16_t>(request.seed_slot + n.b),
-                .extra = map});
+    const std::uint16_t seed = b.emit({.code = op::input,
+                                       .type = forward[n.a].type,
+                                       .a = static_cast<std::uint16_t>(request.seed_slot + n.b),
+                                       .extra = map});
     pending.add(n.a, forward[n.a].varies, mask_of(map), seed);
   }
   struct result {
@@ -156,13 +155,10 @@ constexpr graph differentiate(const graph& forward, const derivative_request& re
       const std::uint16_t tie = b.binary(op::equal, dtype::boolean, now[n.a], now[i]);
       const std::uint16_t ties = b.unary(op::sum, type, b.cast(type, tie), n.extra);
       const std::uint16_t share = b.binary(op::div, type, g, ties);
-      contribute(n.a,
-                 b.emit({.code = op::where,
-                         .type = type,
-                         .a = tie,
-                         .b = share,
-                         .c = b.constant(type, 0)}),
-                 forward[n.a].varies);
+      contribute(
+          n.a,
+          b.emit({.code = op::where, .type = type, .a = tie, .b = share, .c = b.constant(type, 0)}),
+          forward[n.a].varies);
     } else if (is_elementwise(n.code)) {
       const op_info& info = find_info(n.code, forward.user_ops);
       symbol operands[3];

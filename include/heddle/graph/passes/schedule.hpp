@@ -17,7 +17,8 @@ inline constexpr std::int8_t no_pass = -1;
 /// How a reduction or root is executed.
 enum class item_kind : std::uint8_t { store, scatter, row_reduction, terminal_reduction, carry };
 
-/// One thing that a pass produces. carry: a row reduction's value written where later nests read it.
+/// One thing that a pass produces. carry: a row reduction's value written where later nests read
+/// it.
 struct item {
   std::uint16_t node = no_node;
   item_kind kind = item_kind::store;
@@ -28,7 +29,7 @@ struct item {
 struct nest {
   axis_mask domain = 0;
   axis_mask row = 0;
-  std::int8_t levels = 1;     ///< full passes; a row pass may follow
+  std::int8_t levels = 1;  ///< full passes; a row pass may follow
   bool row_pass = false;
 };
 
@@ -47,8 +48,8 @@ struct schedule {
       }
       bool smaller = false;
       for (std::size_t j = 0; j < i; ++j) {
-        smaller = smaller || (nests[i].domain != nests[j].domain &&
-                              (nests[i].domain & ~nests[j].domain) == 0);
+        smaller = smaller ||
+                  (nests[i].domain != nests[j].domain && (nests[i].domain & ~nests[j].domain) == 0);
       }
       if (!(finish && smaller)) ++count;
     }
@@ -66,8 +67,8 @@ struct work {
   bool rebroadcast = false;
   std::int8_t nest = -1;
   std::int8_t level = 0;
-  bool row = false;       ///< a row reduction of its nest
-  bool row_level = false; ///< runs in its nest's row pass
+  bool row = false;        ///< a row reduction of its nest
+  bool row_level = false;  ///< runs in its nest's row pass
 };
 
 class scheduler {
@@ -150,7 +151,8 @@ class scheduler {
     const need n = depends_[w.node];
     int at = n.after + 1 > n.nest ? n.after + 1 : n.nest;
     if (at < 0) at = 0;
-    for (; at < static_cast<int>(nests_.size()) && !fits(w, nests_[static_cast<std::size_t>(at)]);) {
+    for (;
+         at < static_cast<int>(nests_.size()) && !fits(w, nests_[static_cast<std::size_t>(at)]);) {
       ++at;
     }
     if (at == static_cast<int>(nests_.size())) open_nest(index);

@@ -61,9 +61,9 @@ constexpr std::uint16_t simplify_sum(builder& b, node& n) {
   const auto mask = static_cast<axis_mask>(n.extra);
   const auto constant_along = static_cast<axis_mask>(mask & ~x.varies);
   if (constant_along != 0) {
-    const std::uint16_t rest =
-        (mask & x.varies) != 0 ? b.unary(op::sum, n.type, n.a, mask & x.varies)
-                               : b.cast(n.type, n.a);
+    const std::uint16_t rest = (mask & x.varies) != 0
+                                   ? b.unary(op::sum, n.type, n.a, mask & x.varies)
+                                   : b.cast(n.type, n.a);
     const std::uint16_t extent =
         b.emit({.code = op::count, .type = n.type, .extra = constant_along});
     return b.binary(op::mul, n.type, rest, extent);
