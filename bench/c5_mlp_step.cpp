@@ -5,6 +5,8 @@
 
 #include <heddle/autograd/matmul.hpp>
 #include <heddle/nn/functional.hpp>
+#include <heddle/nn/linear.hpp>
+#include <heddle/optim/sgd.hpp>
 
 #include "allocations.hpp"
 #include "limits.hpp"
@@ -55,6 +57,43 @@ struct model {
   }
 };
 
+/// The same as one writes it: modules and an optimizer.
+struct perceptron {
+  heddle::nn::linear fc1{inputs, hidden}, fc2{hidden, hidden}, fc3{hidden, classes};
+  HEDDLE_MODULE(perceptron, fc1, fc2, fc3)
+  template <class X>
+  auto forward(const X& x) const {
+    variable<float, 2> h1 = heddle::relu(fc1(x));
+    variable<float, 2> h2 = heddle::relu(fc2(h1));
+    return variable<float, 2>(fc3(h2));
+  }
+};
+
+struct trainer {
+  perceptron network;
+  heddle::optim::sgd<float> optimizer;
+
+  explicit trainer(const model& from)
+      : optimizer(heddle::parameters(network), {.lr = static_cast<double>(lr)}) {
+    set(network.fc1, from.w1, from.b1);
+    set(network.fc2, from.w2, from.b2);
+    set(network.fc3, from.w3, from.b3);
+  }
+  static void set(heddle::nn::linear& layer, const variable<float, 2>& w,
+                  const variable<float, 1>& b) {
+    assign(layer.weight.value(), w.value());
+    assign(layer.bias.value(), b.value());
+  }
+  variable<float, 0> loss(const tensor<float, 2>& x, const tensor<std::int64_t, 1>& target) const {
+    return heddle::cross_entropy(network(x), target);
+  }
+  void step(const tensor<float, 2>& x, const tensor<std::int64_t, 1>& target) {
+    loss(x, target).backward();
+    optimizer.step();
+    optimizer.zero_grad();
+  }
+};
+
 template <int Rank>
 void copy_to(const variable<float, Rank>& from, std::vector<float>& to) {
   to.assign(from.value().data(), from.value().data() + from.size());
@@ -97,6 +136,7 @@ void run(std::int64_t batch) {
   for (std::int64_t i = 0; i < batch; ++i) target.data()[i] = i * 7 % classes;
 
   const model own;
+  trainer modules(own);
   bench::handwritten_mlp by_hand(static_cast<int>(batch));
   copy_to(own.w1, by_hand.w1);
   copy_to(own.b1, by_hand.b1);
@@ -113,19 +153,25 @@ void run(std::int64_t batch) {
   float hand_loss = 0;
   for (int i = 0; i < 10; ++i) {
     own.step(x, target);
+    modules.step(x, target);
     hand_loss = by_hand.step(x.data(), target.data(), lr);
 #if defined(HEDDLE_BENCH_LIBTORCH)
     torch_own.step(tx, ttarget);
 #endif
   }
   hand_loss = by_hand.step(x.data(), target.data(), lr);
-  std::printf("\nbatch %d, loss after ten steps: heddle %.6f, by hand %.6f", static_cast<int>(batch),
+  std::printf("\nbatch %d, loss after ten steps: heddle %.6f, without modules %.6f, by hand %.6f",
+              static_cast<int>(batch), static_cast<double>(modules.loss(x, target).item()),
               static_cast<double>(own.loss(x, target).item()), static_cast<double>(hand_loss));
 #if defined(HEDDLE_BENCH_LIBTORCH)
   std::printf(", libtorch %.6f", static_cast<double>(torch_own.loss(tx, ttarget).item<float>()));
 #endif
-  std::printf("\nheap allocations of a step: heddle %d",
-              static_cast<int>(bench::allocations_of([&] { own.step(x, target); })));
+  std::printf("\nheap allocations of a step: heddle %d, without modules %d, by hand (oneDNN's) %d",
+              static_cast<int>(bench::allocations_of([&] { modules.step(x, target); })),
+              static_cast<int>(bench::allocations_of([&] { own.step(x, target); })),
+              static_cast<int>(bench::allocations_of([&] {
+                bench::keep(by_hand.step(x.data(), target.data(), lr));
+              })));
 #if defined(HEDDLE_BENCH_LIBTORCH)
   std::printf(", libtorch %d",
               static_cast<int>(bench::allocations_of([&] { torch_own.step(tx, ttarget); })));
@@ -139,16 +185,23 @@ void run(std::int64_t batch) {
       static_cast<double>(batch) * (2.0 * inputs * hidden + 3.0 * hidden * hidden + 3.0 * hidden * classes);
   const double limit = multiply_adds / bench::fma_rate(1);
   std::vector<bench::contender> contenders;
-  contenders.push_back(bench::enter("heddle", 1, [&] { own.step(x, target); }));
+  contenders.push_back(bench::enter("heddle", 1, [&] { modules.step(x, target); }));
+  contenders.push_back(
+      bench::enter("heddle without modules", 1, [&] { own.step(x, target); }));
   if (bench::most_threads() > 1 && batch > 1) {
-    contenders.push_back(bench::enter("heddle", 2, [&] { own.step(x, target); }));
+    contenders.push_back(bench::enter("heddle", 2, [&] { modules.step(x, target); }));
   }
 #if defined(HEDDLE_BENCH_LIBTORCH)
   contenders.push_back(bench::enter("libtorch", 1, [&] { torch_own.step(tx, ttarget); }));
+  if (bench::most_threads() > 1 && batch > 1) {
+    contenders.push_back(bench::enter("libtorch", 2, [&] { torch_own.step(tx, ttarget); }));
+  }
 #endif
-  contenders.push_back(bench::enter("by hand", 1, [&] {
-    bench::keep(by_hand.step(x.data(), target.data(), lr));
-  }));
+  for (int threads = 1; threads <= (batch > 1 ? bench::most_threads() : 1); ++threads) {
+    contenders.push_back(bench::enter("by hand", threads, [&] {
+      bench::keep(by_hand.step(x.data(), target.data(), lr));
+    }));
+  }
   bench::row("batch " + std::to_string(batch), limit, contenders);
 }
 

@@ -13,6 +13,9 @@
 #include <utility>
 #include <vector>
 
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -95,6 +98,9 @@ inline double undisturbed_seconds_of(const std::function<void(std::int64_t)>& re
 
 inline void set_threads(int count) {
   heddle::set_num_threads(count);
+#if defined(_OPENMP)
+  omp_set_num_threads(count);
+#endif
 #if defined(HEDDLE_BENCH_LIBTORCH)
   at::set_num_threads(count);
 #endif
@@ -155,8 +161,12 @@ inline std::string ratio_text(double ratio) {
   return text;
 }
 
-/// Prints the table's head.
+/// Prints the table's head, with how busy the machine is.
 inline void head(const char* goal) {
+  double load = 0;
+  if (getloadavg(&load, 1) == 1 && load > 0.5) {
+    std::printf("\nThe machine is not quiet: load %.1f.\n", load);
+  }
   std::printf("\n%s\n\n| work | contender | time | × heddle | of the limit |\n|---|---|---|---|---|\n",
               goal);
 }

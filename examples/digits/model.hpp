@@ -5,7 +5,7 @@
 #include <heddle/heddle.hpp>
 
 struct digits_model {
-  heddle::nn::linear fc1{64, 256}, fc2{256, 256}, fc3{256, 10};
+  heddle::nn::linear fc1{64, 128}, fc2{128, 128}, fc3{128, 10};
   // Lists the members once: this is what names, saves, moves and shards them.
   HEDDLE_MODULE(digits_model, fc1, fc2, fc3)
 

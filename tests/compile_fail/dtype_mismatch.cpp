@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Mixed dtypes promote; a narrower tensor takes the result only through a cast.
-// expect: heddle::tensor: the expression's dtype is not the tensor's; write cast<T>(…)
+// expect: heddle::tensor: the expression's dtype is not the tensor's; write cast<T>(x)
 #include <heddle/exec/evaluate.hpp>
 
 void use(const heddle::tensor<float, 1>& x, const heddle::tensor<double, 1>& y) {

@@ -32,16 +32,15 @@ std::vector<double> values(const tensor<T, Rank>& x) {
 template <class Body>
 std::vector<std::string> messages(int size, Body body, double deadline = 60) {
   std::vector<std::string> found(static_cast<std::size_t>(size));
-  run_ranks(
-      size,
-      [&](local_communicator& c) {
-        try {
-          body(c);
-        } catch (const heddle::communication_error& e) {
-          found[static_cast<std::size_t>(c.rank())] = e.what();
-        }
-      },
-      {.deadline = deadline});
+  run_ranks(size,
+            [&](local_communicator& c) {
+              try {
+                body(c);
+              } catch (const heddle::communication_error& e) {
+                found[static_cast<std::size_t>(c.rank())] = e.what();
+              }
+            },
+            {.deadline = deadline});
   return found;
 }
 
@@ -333,14 +332,16 @@ TEST_CASE("a group serves again after its ranks have ended") {
 TEST_CASE("wrong arguments of one rank are sentences") {
   local_world world(2);
   local_communicator c = world.communicator(0);
-  CHECK_THROWS_WITH_AS(static_cast<void>(world.communicator(2)),
-                       "heddle::local_world::communicator: there is no such rank: 2; ranks are 0 to 1",
-                       heddle::value_error);
+  CHECK_THROWS_WITH_AS(
+      static_cast<void>(world.communicator(2)),
+      "heddle::local_world::communicator: there is no such rank: 2; ranks are 0 to 1",
+      heddle::value_error);
   CHECK_THROWS_AS(local_world(0), heddle::value_error);
   CHECK_THROWS_AS(c.broadcast(tensor<float, 1>{1}, -1), heddle::value_error);
   CHECK_THROWS_AS(c.send(tensor<float, 1>{1}, 0), heddle::value_error);
   CHECK_THROWS_AS(c.all_reduce(tensor<float, 2>{{1, 2}, {3, 4}}.transpose()), heddle::value_error);
-  CHECK_THROWS_AS(c.all_gather(tensor<float, 1>{1, 2}, tensor<float, 1>{1, 2, 3}), heddle::shape_error);
+  CHECK_THROWS_AS(c.all_gather(tensor<float, 1>{1, 2}, tensor<float, 1>{1, 2, 3}),
+                  heddle::shape_error);
   CHECK_THROWS_AS(c.all_reduce(heddle::any_tensor{}), heddle::state_error);
   CHECK_THROWS_AS(c.all_reduce(heddle::zeros<float, 1>({2}, heddle::meta())), heddle::device_error);
 }

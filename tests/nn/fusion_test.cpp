@@ -69,8 +69,7 @@ void check_derivatives(const char* name, F f, const std::tuple<tensor<double, Ra
       return variable(std::get<0>(grad(z, std::tuple(again), weights_like(z.value()))).value(),
                       false);
     }
-    return std::get<0>(
-        grad(y, std::tuple(x), weights_like(y.value()), {.create_graph = true}));
+    return std::get<0>(grad(y, std::tuple(x), weights_like(y.value()), {.create_graph = true}));
   };
   const auto second = gradcheck(slope, inputs);
   CHECK_MESSAGE(second, name, ", second: ", to_string(second));
@@ -150,14 +149,15 @@ TEST_CASE("a function inside another traced lambda is part of its kernel") {
 TEST_CASE("relu after a linear layer is one product and one kernel") {
   const auto x = leaf<2>({6, 8});
   const auto w = leaf<2>({40, 8});
-  const cost c = cost_of([](const auto& x_, const auto& w_, const auto& b) {
-    return relu(linear(x_, w_, b));
-  }, x, w, vector());
+  const cost c =
+      cost_of([](const auto& x_, const auto& w_, const auto& b) { return relu(linear(x_, w_, b)); },
+              x, w, vector());
   CHECK(c.forward == 2);
   CHECK(c.backward == 3);
 }
 
-TEST_CASE("dropout draws in its backward what it drew forward, in one kernel each, and keeps no mask") {
+TEST_CASE(
+    "dropout draws in its backward what it drew forward, in one kernel each, and keeps no mask") {
   const auto x = matrix();
   generator from(3);
   const profiler watch;
@@ -210,19 +210,22 @@ TEST_CASE("dropout of everything and of nothing has finite values and gradients"
 
 TEST_CASE("derived first and second derivatives agree with differences") {
   const std::tuple one{point()};
-  check_derivatives("softmax", [](const auto& x) { return variable(softmax<-1>(x)); }, one);
-  check_derivatives("log_softmax", [](const auto& x) { return variable(log_softmax<-1>(x)); }, one);
-  check_derivatives("gelu", [](const auto& x) { return variable(gelu(x)); }, one);
-  check_derivatives("gelu tanh", [](const auto& x) { return variable(gelu<approximate::tanh>(x)); },
-                    one);
-  check_derivatives("silu", [](const auto& x) { return variable(silu(x)); }, one);
-  check_derivatives("cross entropy", [](const auto& x) { return variable(cross_entropy(x, three)); },
-                    one);
-  check_derivatives("layer norm",
-                    [](const auto& x, const auto& g, const auto& b) {
-                      return variable(layer_norm(x, g, b));
-                    },
-                    std::tuple{point(), row(), row()});
+  check_derivatives(
+      "softmax", [](const auto& x) { return variable(softmax<-1>(x)); }, one);
+  check_derivatives(
+      "log_softmax", [](const auto& x) { return variable(log_softmax<-1>(x)); }, one);
+  check_derivatives(
+      "gelu", [](const auto& x) { return variable(gelu(x)); }, one);
+  check_derivatives(
+      "gelu tanh", [](const auto& x) { return variable(gelu<approximate::tanh>(x)); }, one);
+  check_derivatives(
+      "silu", [](const auto& x) { return variable(silu(x)); }, one);
+  check_derivatives(
+      "cross entropy", [](const auto& x) { return variable(cross_entropy(x, three)); }, one);
+  check_derivatives(
+      "layer norm",
+      [](const auto& x, const auto& g, const auto& b) { return variable(layer_norm(x, g, b)); },
+      std::tuple{point(), row(), row()});
 }
 
 TEST_CASE("relu has gradient 0 at 0 and keeps not-a-number") {
@@ -244,10 +247,11 @@ TEST_CASE("losses refuse targets that do not fit") {
       "heddle::cross_entropy: the targets are not one class a row: (3) for rows of (6, 40); (N, C) "
       "and (N) are expected",
       shape_error);
-  CHECK_THROWS_WITH_AS(static_cast<void>(mse_loss(x, leaf<2>({6, 1}))),
-                       "heddle::mse_loss: the extents differ: (6, 40) and (6, 1); both are expected "
-                       "to be the same",
-                       shape_error);
+  CHECK_THROWS_WITH_AS(
+      static_cast<void>(mse_loss(x, leaf<2>({6, 1}))),
+      "heddle::mse_loss: the extents differ: (6, 40) and (6, 1); both are expected "
+      "to be the same",
+      shape_error);
   const variable loss = cross_entropy(x, tensor<std::int64_t, 1>{0, 1, 2, 3, 4, 40});
   CHECK(std::isnan(loss.item()));
 }

@@ -61,7 +61,8 @@ TEST_CASE_TEMPLATE("activations and their gradients are PyTorch's", T, float, do
   check_unary<T>("log_softmax", [](const auto& x) { return log_softmax<-1>(x); });
 }
 
-TEST_CASE_TEMPLATE("layer norm and linear are PyTorch's, in value and gradients", T, float, double) {
+TEST_CASE_TEMPLATE("layer norm and linear are PyTorch's, in value and gradients", T, float,
+                   double) {
   const auto x = input<T, 2>("x");
   {
     const auto weight = input<T, 1>("weight");
@@ -94,7 +95,8 @@ TEST_CASE_TEMPLATE("losses and their gradients are PyTorch's", T, float, double)
   check_unary<T>("nll_loss", [&](const auto& x) { return nll_loss(x, target); });
   check_binary<T>("mse_loss", [](const auto& x, const auto& t) { return mse_loss(x, t); });
   check_binary<T>("l1_loss", [](const auto& x, const auto& t) { return l1_loss(x, t); });
-  check_binary<T>("smooth_l1_loss", [](const auto& x, const auto& t) { return smooth_l1_loss(x, t); });
+  check_binary<T>("smooth_l1_loss",
+                  [](const auto& x, const auto& t) { return smooth_l1_loss(x, t); });
   check_binary<T>("smooth_l1_loss_3",
                   [](const auto& x, const auto& t) { return smooth_l1_loss(x, t, 3.0); });
   check_binary<T>("huber_loss", [](const auto& x, const auto& t) { return huber_loss(x, t); });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// record: a place on the tape for a value that was computed by hand, with its derivative as a function.
+// record: a place on the tape for a value that was computed by hand, with its derivative as a
+// function.
 #pragma once
 
 #include <tuple>
@@ -59,16 +60,9 @@ template <class T, int Rank>
 const tensor<T, Rank>& gradient_tensor(const variable<T, Rank>& v) {
   return v.value();
 }
-template <class E>
-auto gradient_tensor(const E& e) {
-  static_assert(expression<E>,
-                "heddle::record: a gradient is no tensor, variable or expression; write "
-                "no_gradient() for an input that has none");
-  return evaluate(e);
-}
 
-/// The node of a recorded function of Inputs (tensors and variables) with a result of type T and rank
-/// Rank. A backward function that takes the gradient alone keeps no input alive.
+/// The node of a recorded function of Inputs (tensors and variables) with a result of type T and
+/// rank Rank. A backward function that takes the gradient alone keeps no input alive.
 template <class T, int Rank, class Backward, class... Inputs>
 class function_node final : public tape_node {
   static constexpr bool keeps = !requires(const Backward& b, const tensor<T, Rank>& g) { b(g); };
@@ -95,7 +89,8 @@ class function_node final : public tape_node {
     const tensor<T, Rank> g = tensor_of<T, Rank>(incoming_, extents_);
     // The pass adds into gradients that nobody else has: g's handle is the node's own.
     incoming_ = {};
-    apply(pass, g, [](const auto& kept, const edge&) -> const auto& { return kept.checked(); });
+    apply(
+        pass, g, [](const auto& kept, const edge&) -> const auto& { return kept.checked(); });
   }
 
   void run_recorded(backward_pass_state& pass) override {
@@ -123,7 +118,8 @@ class function_node final : public tape_node {
         auto made = backward_(g);
         (send<I>(pass, std::get<I>(made)), ...);
       }
-    }(std::make_integer_sequence<int, count>{});
+    }
+    (std::make_integer_sequence<int, count>{});
   }
 
   template <int I, class Made>
@@ -132,21 +128,22 @@ class function_node final : public tape_node {
       using input = std::tuple_element_t<static_cast<std::size_t>(I), std::tuple<Inputs...>>;
       if (!edges_[I].node) return;  // an expression that nobody wants is not computed
       auto ready = evaluated(made);
-      gradient sent = gradient_of(tensor<typename input::value_type, input::rank>(
-          gradient_tensor(ready)));
+      gradient sent =
+          gradient_of(tensor<typename input::value_type, input::rank>(gradient_tensor(ready)));
       if (element_count(ready.extents()) != counts_[I]) {
         raise<shape_error>("heddle::record: the backward function gives input ", I,
                            " a gradient of another size: ", ready.extents(), "; ", counts_[I],
                            " elements are expected");
       }
       sent.source = input_place(ready);
-      pass.template deliver<typename input::value_type>(
-          edges_[I], static_cast<gradient&&>(sent), counts_[I], device_of(ready));
+      pass.template deliver<typename input::value_type>(edges_[I], static_cast<gradient&&>(sent),
+                                                        counts_[I], ready.device());
     }
   }
   template <class E>
   static auto evaluated(const E& e) {
-    if constexpr (requires { e.storage(); } || requires { e.value(); }) {
+    if constexpr (
+        requires { e.storage(); } || requires { e.value(); }) {
       return e;
     } else {
       static_assert(expression<E>,
@@ -155,11 +152,6 @@ class function_node final : public tape_node {
       return evaluate(e);
     }
   }
-  template <class E>
-  device device_of(const E& ready) const {
-    return ready.device();
-  }
-
   Backward backward_;
   extents<Rank> extents_;
   device device_;
@@ -172,28 +164,32 @@ class function_node final : public tape_node {
 
 }  // namespace detail
 
-/// Makes a variable of `value`, which was computed from `inputs` (variables and tensors), with a place
-/// on the tape. A backward pass calls `backward(g, inputs...)`, with g the gradient of the value; or
-/// `backward(g)` where that compiles, and then no input is kept alive. It returns a std::tuple with one
-/// gradient of the input's extents for each input: a tensor, a variable, an expression (computed only
-/// where it is wanted), or `no_gradient()`.
+/// Makes a variable of `value`, which was computed from `inputs` (variables and tensors), with a
+/// place on the tape. A backward pass calls `backward(g, inputs...)`, with g the gradient of the
+/// value; or `backward(g)` where that compiles, and then no input is kept alive. It returns a
+/// std::tuple with one gradient of the input's extents for each input: a tensor, a variable, an
+/// expression (computed only where it is wanted), or `no_gradient()`.
 ///
-/// In a first-order pass g and the inputs are tensors. Where the pass records (create_graph) they are
-/// variables: write backward as a generic lambda of differentiable functions, and every order works.
+/// In a first-order pass g and the inputs are tensors. Where the pass records (create_graph) they
+/// are variables: write backward as a generic lambda of differentiable functions, and every order
+/// works.
 ///
 ///     tensor<float, 1> y = evaluate(exp(x.value()));
 ///     return record(y, [](const auto& g, const auto& x) { return std::tuple{g * exp(x)}; }, x);
 template <class T, int Rank, class Backward, class... Inputs>
 [[nodiscard]] variable<T, Rank> record(const tensor<T, Rank>& value, Backward backward,
                                        const Inputs&... inputs) {
-  static_assert(((requires { inputs.value(); } || requires { inputs.storage(); }) && ...),
+  static_assert(((
+                     requires { inputs.value(); } || requires { inputs.storage(); }) &&
+                 ...),
                 "heddle::record: an input is neither tensor nor variable; evaluate it first");
   bool any = false;
   ((any = any || detail::input_place(inputs).node), ...);
   if (!any || !detail::recording) return variable<T, Rank>(value, false);
   using node = detail::function_node<T, Rank, Backward, Inputs...>;
   return variable<T, Rank>(
-      value, detail::edge{make_handle<node>(value, static_cast<Backward&&>(backward), inputs...), 0});
+      value,
+      detail::edge{make_handle<node>(value, static_cast<Backward&&>(backward), inputs...), 0});
 }
 
 }  // namespace heddle::inline v0

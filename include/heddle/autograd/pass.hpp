@@ -130,7 +130,7 @@ class backward_pass_state {
   }
 
   /// Adds a gradient to what has come for an output. `count` elements of type T.
-  template <class T>
+  template <class T, class Configuration = configuration>
   void deliver(const edge& to, gradient&& g, std::int64_t count, device where);
 
  private:

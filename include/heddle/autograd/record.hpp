@@ -396,7 +396,7 @@ class statement_node final : public tape_node {
     if (edges_[J].repeats != 0) {
       g = exec::host::sum_to<T>(g, e, edges_[J].repeats, device_);
     }
-    pass.deliver<T>(edges_[J], static_cast<gradient&&>(g), element_count(e), device_);
+    pass.deliver<T, Configuration>(edges_[J], static_cast<gradient&&>(g), element_count(e), device_);
   }
 
   device device_;
@@ -440,7 +440,7 @@ inline constexpr bool any_floating<std::tuple<tensor<T, Rank>...>> =
     (is_floating(dtype_of<T>) || ...);
 
 template <class Configuration, class... E>
-auto evaluate_recorded_in(const E&... e) {
+auto evaluate_recorded(const E&... e) {
   using statement = exec::statement<E...>;
   using results = decltype(exec::detail::result_tensors<E...>());
   if constexpr (!any_floating<results> || derivative_of<statement>::wanted == 0) {
@@ -459,11 +459,6 @@ auto evaluate_recorded_in(const E&... e) {
     }
     return with_places(made, node);
   }
-}
-
-template <class... E>
-auto evaluate_recorded(const E&... e) {
-  return evaluate_recorded_in<configuration>(e...);
 }
 
 /// Runs backward from one output with a seed.

@@ -87,19 +87,19 @@ class variable {
       : value_(static_cast<tensor<T, Rank>&&>(value)),
         place_(static_cast<detail::edge&&>(place)) {}
   /// Evaluates an expression.
-  template <class E>
+  template <class E, class Configuration = configuration>
     requires detail::expression_other_than<E, variable>
   variable(const E& e) {
     static_assert(E::rank == Rank,
                   "heddle::variable: the expression's rank is not the variable's; write variable<T, "
                   "rank of the expression>");
     static_assert(E::type == type,
-                  "heddle::variable: the expression's dtype is not the variable's; write cast<T>(…)");
+                  "heddle::variable: the expression's dtype is not the variable's; write cast<T>(x)");
     if constexpr (E::rank == Rank && E::type == type) {
       if constexpr (detail::holds_variable<E>) {
-        *this = evaluate(e);
+        *this = detail::evaluate_in<Configuration>(e);
       } else {
-        value_ = evaluate(e);
+        value_ = detail::evaluate_in<Configuration>(e);
       }
     }
   }
@@ -144,7 +144,7 @@ variable(const E&) -> variable<type_of<E::type>, E::rank>;
 
 namespace detail {
 
-template <class T>
+template <class T, class Configuration>
 void backward_pass_state::deliver(const edge& to, gradient&& g, std::int64_t count, device where) {
   if (!to.node) return;
   gradient& place = to.node->incoming[to.output];
@@ -170,10 +170,15 @@ void backward_pass_state::deliver(const edge& to, gradient&& g, std::int64_t cou
     return unique;
   }();
   const tensor<T, 1> target = tensor_of<T, 1>(place, flat);
-  if (own) {
-    assign(target, target + more);
+  if (own && count <= 64 && profiler::active().load(std::memory_order_relaxed) == nullptr) {
+    // shorter than a statement takes to begin
+    T* const sum = target.data();
+    const T* const from = more.data();
+    for (std::int64_t i = 0; i < count; ++i) sum[i] = static_cast<T>(sum[i] + from[i]);
+  } else if (own) {
+    assign_expression<Configuration>(target, target + more);
   } else {
-    place = gradient_of(evaluate(target + more));
+    place = gradient_of(evaluate_in<Configuration>(target + more));
   }
 }
 

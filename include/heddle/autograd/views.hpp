@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Views of variables, and their move to another device: as the functions of tensors of the same names.
+// Views of variables, and their move to another device: as the functions of tensors of the same
+// names.
 #pragma once
 
 #include <heddle/autograd/function.hpp>
@@ -40,14 +41,15 @@ variable<T, Rank> placed_in_zeros(const variable<T, Rank>& x, const extents<Rank
 /// The last two axes exchanged.
 template <class T, int Rank>
 [[nodiscard]] variable<T, Rank> transpose(const variable<T, Rank>& x) {
-  return record(x.value().transpose(),
-                [](const auto& g) { return std::tuple{transpose(g)}; }, x);
+  return record(
+      x.value().transpose(), [](const auto& g) { return std::tuple{transpose(g)}; }, x);
 }
 /// Axes First and Second exchanged.
 template <int First, int Second, class T, int Rank>
 [[nodiscard]] variable<T, Rank> transpose(const variable<T, Rank>& x) {
-  return record(transpose<First, Second>(x.value()),
-                [](const auto& g) { return std::tuple{transpose<First, Second>(g)}; }, x);
+  return record(
+      transpose<First, Second>(x.value()),
+      [](const auto& g) { return std::tuple{transpose<First, Second>(g)}; }, x);
 }
 /// Axis i of the result is axis Axes[i] of x.
 template <int... Axes, class T, int Rank>
@@ -86,14 +88,16 @@ template <int Axis, class T, int Rank>
       [from = x.extents()](const auto& g) { return std::tuple{reshape(g, from)}; }, x);
 }
 
-/// `length` indices of an axis from `start` on; a view. Throws index_error where they are not there.
+/// `length` indices of an axis from `start` on; a view. Throws index_error where they are not
+/// there.
 template <int Axis, class T, int Rank>
 [[nodiscard]] tensor<T, Rank> narrow(const tensor<T, Rank>& x, std::int64_t start,
                                      std::int64_t length) {
   const std::int64_t extent = x.extent(Axis);
   if (start < 0 || length < 0 || start > extent - length) {
     raise<index_error>("heddle::narrow: the indices are not there: ", length, " from ", start,
-                       " on, of axis ", Axis, " of ", x.extents(), "; start and length are 0 or more");
+                       " on, of axis ", Axis, " of ", x.extents(),
+                       "; start and length are 0 or more");
   }
   return x.template slice<Axis>(start, start + length);
 }
@@ -111,8 +115,7 @@ template <int Axis, class T, int Rank>
 template <int Axis, class T, int Rank>
 [[nodiscard]] variable<T, Rank - 1> select(const variable<T, Rank>& x, std::int64_t index) {
   constexpr int axis = detail::checked_axis<Axis, Rank>();
-  const std::int64_t at =
-      detail::checked_index("select", index, axis, x.extents().data(), Rank);
+  const std::int64_t at = detail::checked_index("select", index, axis, x.extents().data(), Rank);
   return squeeze<axis>(narrow<axis>(x, at, 1));
 }
 
@@ -121,8 +124,8 @@ template <class T, int Rank>
 [[nodiscard]] variable<T, Rank> to(const variable<T, Rank>& x, device where) {
   if (x.device() == where) return x;
   return record(
-      x.value().to(where),
-      [from = x.device()](const auto& g) { return std::tuple{to(g, from)}; }, x);
+      x.value().to(where), [from = x.device()](const auto& g) { return std::tuple{to(g, from)}; },
+      x);
 }
 template <class T, int Rank>
 [[nodiscard]] tensor<T, Rank> to(const tensor<T, Rank>& x, device where) {

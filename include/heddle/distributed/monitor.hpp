@@ -3,6 +3,7 @@
 #pragma once
 
 #include <pthread.h>
+
 #include <time.h>
 
 #include <heddle/core/config.hpp>

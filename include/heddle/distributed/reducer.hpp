@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// distributed_data_parallel: a module of which every rank has a copy, and whose gradients are averaged
-// over the ranks while backward runs.
+// distributed_data_parallel: a module of which every rank has a copy, and whose gradients are
+// averaged over the ranks while backward runs.
 #pragma once
 
 #include <cstdint>
@@ -37,16 +37,21 @@ struct gradient_bucket {
 template <class F>
 auto with_floating_type(dtype type, F f) {
   switch (type) {
-    case dtype::f64: return f(double{});
-    case dtype::bf16: return f(bfloat16{});
-    case dtype::f16: return f(float16{});
-    default: return f(float{});
+    case dtype::f64:
+      return f(double{});
+    case dtype::bf16:
+      return f(bfloat16{});
+    case dtype::f16:
+      return f(float16{});
+    default:
+      return f(float{});
   }
 }
 
 /// The elements of `flat` from `offset` on, with these extents.
 template <class T, int Rank = 0>
-any_tensor part_of(const any_tensor& flat, std::int64_t offset, std::span<const std::int64_t> shape) {
+any_tensor part_of(const any_tensor& flat, std::int64_t offset,
+                   std::span<const std::int64_t> shape) {
   if constexpr (Rank < max_rank) {
     if (shape.size() != Rank) return part_of<T, Rank + 1>(flat, offset, shape);
   }
@@ -56,8 +61,9 @@ any_tensor part_of(const any_tensor& flat, std::int64_t offset, std::span<const 
                          contiguous_strides(e));
 }
 
-/// What the hooks of the parameters share. The last gradient of a bucket starts its reduction; buckets
-/// are reduced in the order of their indices on every rank, whatever order gradients come in.
+/// What the hooks of the parameters share. The last gradient of a bucket starts its reduction;
+/// buckets are reduced in the order of their indices on every rank, whatever order gradients come
+/// in.
 template <class Communicator>
 class reducer : public counted {
  public:
@@ -65,7 +71,9 @@ class reducer : public counted {
 
   void add(const std::string& name, const any_parameter& p) {
     std::size_t b = 0;
-    while (b < buckets_.size() && (buckets_[b].type != p.dtype() || buckets_[b].where != p.device())) ++b;
+    while (b < buckets_.size() &&
+           (buckets_[b].type != p.dtype() || buckets_[b].where != p.device()))
+      ++b;
     if (b == buckets_.size()) {
       buckets_.emplace_back();
       buckets_[b].type = p.dtype();
@@ -94,8 +102,10 @@ class reducer : public counted {
       }
     }
     if (begun && !missing.empty()) {
-      raise<state_error>("heddle::distributed_data_parallel: parameters got no gradient in the last "
-                         "backward pass: ", missing, "; every parameter is to be used in each");
+      raise<state_error>(
+          "heddle::distributed_data_parallel: parameters got no gradient in the last "
+          "backward pass: ",
+          missing, "; every parameter is to be used in each");
     }
   }
 
@@ -161,12 +171,13 @@ inline std::int64_t identity_of(const std::string& name, const any_parameter& p)
 
 }  // namespace detail
 
-/// Wraps a module of which every rank has one. At construction the ranks compare their parameters, and
-/// all get rank 0's parameters and buffers. Then each backward pass averages the gradients over the
-/// ranks: when it returns, `grad()` is the mean over all ranks' batches, whole batches being the same
-/// size. Called like the module. The module and the communicator outlive it.
+/// Wraps a module of which every rank has one. At construction the ranks compare their parameters,
+/// and all get rank 0's parameters and buffers. Then each backward pass averages the gradients over
+/// the ranks: when it returns, `grad()` is the mean over all ranks' batches, whole batches being
+/// the same size. Called like the module. The module and the communicator outlive it.
 ///
-/// Every parameter takes part in every backward pass; one that does not is an error at the next call.
+/// Every parameter takes part in every backward pass; one that does not is an error at the next
+/// call.
 template <class Module, communicator Communicator>
 class distributed_data_parallel {
  public:
@@ -200,9 +211,9 @@ class distributed_data_parallel {
     c.all_gather(tensor<std::int64_t, 1>{count}, counts);
     for (int rank = 0; rank < c.size(); ++rank) {
       if (counts(rank) == counts(0)) continue;
-      raise<communication_error>("heddle::distributed_data_parallel: the ranks' modules differ: rank ",
-                                 rank, " has ", counts(rank), " parameters, rank 0 has ", counts(0),
-                                 "; all are to have the same");
+      raise<communication_error>(
+          "heddle::distributed_data_parallel: the ranks' modules differ: rank ", rank, " has ",
+          counts(rank), " parameters, rank 0 has ", counts(0), "; all are to have the same");
     }
     const auto mine = tensor<std::int64_t, 1>::allocate({count}, cpu());
     const auto all = tensor<std::int64_t, 2>::allocate({c.size(), count}, cpu());
@@ -215,9 +226,10 @@ class distributed_data_parallel {
       for (int rank = 0; rank < c.size(); ++rank) {
         if (all(rank, i) == all(0, i)) continue;
         raise<communication_error>(
-            "heddle::distributed_data_parallel: the ranks' modules differ: parameter ", i, ", here ",
-            named[static_cast<std::size_t>(i)].first, ", has another name, dtype or shape on rank ",
-            rank, " than on rank 0; all are to have the same");
+            "heddle::distributed_data_parallel: the ranks' modules differ: parameter ", i,
+            ", here ", named[static_cast<std::size_t>(i)].first,
+            ", has another name, dtype or shape on rank ", rank,
+            " than on rank 0; all are to have the same");
       }
     }
   }

@@ -196,7 +196,7 @@ Tuple allocate_results(const bound<Statement>& b) {
 namespace detail {
 
 /// Evaluates expressions that hold variables; autograd/ defines it.
-template <class... E>
+template <class Configuration, class... E>
 auto evaluate_recorded(const E&... e);
 
 template <class Configuration, class... E>
@@ -212,19 +212,14 @@ auto evaluate_tensors(const E&... e) {
 template <class T, int Rank, class E>
 struct onto_expression;
 
-}  // namespace detail
-
-/// Evaluates expressions in one statement: one program, in as few sweeps over memory as it allows.
-/// Returns the tensor (a variable, if an operand is one), or a tuple for several results.
-/// Throws shape_error, device_error, index_error (gathers), out_of_memory.
-template <class... E, class Configuration = configuration>
-auto evaluate(const E&... e) {
+template <class Configuration, class... E>
+auto evaluate_in(const E&... e) {
   if constexpr (sizeof...(E) == 1 && (requires { e.compute(); } && ...)) {
     return (e.compute(), ...);  // a contraction by itself: its library call
   } else if constexpr ((detail::holds_variable<E> || ...)) {
-    return detail::evaluate_recorded(e...);
+    return evaluate_recorded<Configuration>(e...);
   } else {
-    auto made = detail::evaluate_tensors<Configuration>(e...);
+    auto made = evaluate_tensors<Configuration>(e...);
     if constexpr (std::tuple_size_v<decltype(made)> == 1) {
       return std::get<0>(static_cast<decltype(made)&&>(made));
     } else {
@@ -233,9 +228,19 @@ auto evaluate(const E&... e) {
   }
 }
 
+}  // namespace detail
+
+/// Evaluates expressions in one statement: one program, in as few sweeps over memory as it allows.
+/// Returns the tensor (a variable, if an operand is one), or a tuple for several results.
+/// Throws shape_error, device_error, index_error (gathers), out_of_memory.
+template <class... E, class Configuration = configuration>
+auto evaluate(const E&... e) {
+  return detail::evaluate_in<Configuration>(e...);
+}
+
 namespace detail {
 
-template <class E>
+template <class Configuration, class E>
 tensor<type_of<E::type>, E::rank> evaluate_expression(const E& e) {
   static_assert(!holds_variable<E>,
                 "heddle::tensor: the expression holds a variable: make a variable of it, or take the "
@@ -243,7 +248,7 @@ tensor<type_of<E::type>, E::rank> evaluate_expression(const E& e) {
   if constexpr (holds_variable<E>) {
     return {};
   } else {
-    return evaluate(e);
+    return evaluate_in<Configuration>(e);
   }
 }
 
@@ -273,6 +278,8 @@ struct onto_expression {
     visit_operand(*value, v);
   }
 };
+template <class T, int Rank, class E>
+inline constexpr bool holds_variable<onto_expression<T, Rank, E>> = holds_variable<E>;
 
 /// Whether writing `to` while `read` is read could change what is read later. Both are taken through
 /// their places in the iteration space: the same address at the same point of an element-wise
@@ -349,7 +356,7 @@ void assign_all(const std::tuple<const tensor<T, Rank>&...>& to, const E&... e) 
                 "heddle::assign: the value holds a variable: a tensor does not keep its gradient; take "
                 "the values with detach or value()");
   static_assert(((E::type == dtype_of<T> || weak_expression<E>)&&...),
-                "heddle::assign: the value's dtype is not the destination's; write cast<T>(…)");
+                "heddle::assign: the value's dtype is not the destination's; write cast<T>(x)");
   std::apply(
       [&](const auto&... destination) {
         const exec::bound<statement> b(onto_expression<T, Rank, E>{&destination, &e}...);
@@ -395,14 +402,14 @@ void assign_all(const std::tuple<const tensor<T, Rank>&...>& to, const E&... e) 
       to);
 }
 
-template <class T, int Rank, class E>
+template <class Configuration, class T, int Rank, class E>
 void assign_expression(const tensor<T, Rank>& destination, const E& e) {
-  assign_all<configuration>(std::tuple<const tensor<T, Rank>&>(destination), e);
+  assign_all<Configuration>(std::tuple<const tensor<T, Rank>&>(destination), e);
 }
 
-template <class... D, class... E, std::size_t... I>
+template <class Configuration, class... D, class... E, std::size_t... I>
 void assign_tied(const tied<D...>& to, std::index_sequence<I...>, const E&... e) {
-  assign_all<configuration>(std::tie(get<static_cast<int>(I)>(to)...), e...);
+  assign_all<Configuration>(std::tie(get<static_cast<int>(I)>(to)...), e...);
 }
 
 }  // namespace detail
@@ -410,10 +417,10 @@ void assign_tied(const tied<D...>& to, std::index_sequence<I...>, const E&... e)
 /// Writes the value of e, broadcast to x's extents, into x's elements. Through a temporary where x
 /// overlaps an operand by another layout, or a reduction reads it.
 /// Throws shape_error where e cannot be broadcast to x.
-template <class T, int Rank, class E>
+template <class T, int Rank, class E, class Configuration = configuration>
   requires expression<E>
 void assign(const tensor<T, Rank>& x, const E& e) {
-  detail::assign_expression(x, e);
+  detail::assign_expression<Configuration>(x, e);
 }
 template <class T, int Rank>
 void assign(const tensor<T, Rank>& x, double value) {
@@ -423,11 +430,11 @@ void assign(const tensor<T, Rank>& x, double value) {
 
 /// `assign(tie(m, v, p), e1, e2, e3)`: all values are computed from what was there before; one launch.
 /// The destinations share no elements. Throws shape_error where two are the same.
-template <class... D, class... E>
+template <class... D, class... E, class Configuration = configuration>
 void assign(const tied<D...>& destinations, const E&... e) {
   static_assert(sizeof...(D) == sizeof...(E),
                 "heddle::assign: give as many values as destinations are tied");
-  detail::assign_tied(destinations, std::index_sequence_for<D...>{}, e...);
+  detail::assign_tied<Configuration>(destinations, std::index_sequence_for<D...>{}, e...);
 }
 
 }  // namespace heddle::inline v0

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One launch over many tensors: the same program over each group of a list, as an optimizer's step over
-// all parameters of one dtype and device.
+// One launch over many tensors: the same program over each group of a list, as an optimizer's step
+// over all parameters of one dtype and device.
 #pragma once
 
 #include <vector>
 
 #include <heddle/exec/evaluate.hpp>
+#include <heddle/tensor/any_tensor.hpp>
 
 namespace heddle::inline v0::exec {
 
@@ -29,32 +30,33 @@ struct multi_group {
 
 namespace detail {
 
-template <class T, int>
-using flat_operand = tensor<T, 1>;
-template <int>
-using floating_scalar = scalar_expression<false>;
+template <class X, int>
+struct repeated {
+  using type = X;
+};
 
+/// The statement of F over flat tensors of T and floating scalars.
 template <class F, class T, class Operands, class Scalars>
 struct multi_statement;
 template <class F, class T, int... Operands, int... Scalars>
 struct multi_statement<F, T, std::integer_sequence<int, Operands...>,
                        std::integer_sequence<int, Scalars...>> {
-  template <class Trace, bool Many>
-  struct choose;
-  static constexpr auto signature =
-      heddle::detail::make_signature<F, flat_operand<T, Operands>...,
-                                     floating_scalar<Scalars>...>();
   static constexpr int outputs =
-      static_cast<int>(sizeof(signature.ranks) / sizeof(int));
-  using expression = std::conditional_t<
-      outputs == 1, let_expression<F, flat_operand<T, Operands>..., floating_scalar<Scalars>...>,
-      let_bundle<F, flat_operand<T, Operands>..., floating_scalar<Scalars>...>>;
-  using type = statement<expression>;
+      static_cast<int>(sizeof(heddle::detail::make_signature<
+                                  F, typename repeated<tensor<T, 1>, Operands>::type...,
+                                  typename repeated<scalar_expression<false>, Scalars>::type...>()
+                                  .ranks) /
+                       sizeof(int));
+  using single = let_expression<F, typename repeated<tensor<T, 1>, Operands>::type...,
+                                typename repeated<scalar_expression<false>, Scalars>::type...>;
+  using several = let_bundle<F, typename repeated<tensor<T, 1>, Operands>::type...,
+                             typename repeated<scalar_expression<false>, Scalars>::type...>;
+  using type = statement<std::conditional_t<outputs == 1, single, several>>;
 };
 
 template <class Program, class Configuration, int Operands, int Outputs>
-void run_groups(const multi_group<Operands>* groups, std::size_t count, const int* written,
-                const int* slots, const scalar_bits* scalars) {
+void run_groups(const multi_group<Operands>* groups, std::size_t count,
+                const scalar_bits* scalars) {
   for (std::size_t k = 0; k < count; ++k) {
     const multi_group<Operands>& g = groups[k];
     if (g.count == 0) continue;
@@ -65,8 +67,8 @@ void run_groups(const multi_group<Operands>* groups, std::size_t count, const in
       inputs[i].strides[0] = 1;
     }
     for (int i = 0; i < Outputs; ++i) {
-      outputs[i].data = g.data[written[i]];
-      outputs[i].strides[0] = slots[i];
+      outputs[i].data = g.data[i];
+      outputs[i].strides[0] = 1;
     }
     launch l;
     for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = 1;
@@ -80,10 +82,10 @@ void run_groups(const multi_group<Operands>* groups, std::size_t count, const in
 
 }  // namespace detail
 
-/// Runs F, a stateless function object of `Operands` symbols of rank 1 and as many scalars as are given,
-/// over each group; its first result is written to operand 0 of the group, the second to operand 1, and
-/// so on. Results are computed from what was there before. One launch on the device `where`: the tensors
-/// are of dtype T, contiguous and there. Groups of size 0 are left out.
+/// Runs F, a stateless function object of `Operands` symbols of rank 1 and as many scalars as are
+/// given, over each group; its first result is written to operand 0 of the group, the second to
+/// operand 1, and so on. Results are computed from what was there before. One launch on the device
+/// `where`: the tensors are of dtype T, contiguous and there. Groups of size 0 are left out.
 template <class T, int Operands, class F, class... Scalar, class Configuration = configuration>
 void multi_assign(F, const std::vector<multi_group<Operands>>& groups, device where,
                   Scalar... scalar) {
@@ -117,22 +119,12 @@ void multi_assign(F, const std::vector<multi_group<Operands>>& groups, device wh
                          0,
                          where};
   });
-  static constexpr auto identity = [] {
-    detail::table<int, static_cast<std::size_t>(outputs)> t;
-    for (std::size_t i = 0; i < outputs; ++i) t.values[i] = static_cast<int>(i);
-    return t;
-  }();
-  static constexpr auto ones = [] {
-    detail::table<int, static_cast<std::size_t>(outputs)> t;
-    for (std::size_t i = 0; i < outputs; ++i) t.values[i] = 1;
-    return t;
-  }();
   scalar_bits bits[sizeof...(Scalar) + 1];
   int next = 0;
   ((bits[next++].floating = static_cast<double>(scalar)), ...);
   if (where.is_inline()) {
-    detail::run_groups<program, Configuration, Operands, outputs>(
-        groups.data(), groups.size(), identity.values, ones.values, bits);
+    detail::run_groups<program, Configuration, Operands, outputs>(groups.data(), groups.size(),
+                                                                  bits);
     return;
   }
   struct task {
@@ -140,8 +132,8 @@ void multi_assign(F, const std::vector<multi_group<Operands>>& groups, device wh
     std::vector<handle<storage>> alive;
     scalar_bits bits[sizeof...(Scalar) + 1];
     void operator()() {
-      detail::run_groups<program, Configuration, Operands, outputs>(
-          groups.data(), groups.size(), identity.values, ones.values, bits);
+      detail::run_groups<program, Configuration, Operands, outputs>(groups.data(), groups.size(),
+                                                                    bits);
     }
   };
   task queued{groups, {}, {}};

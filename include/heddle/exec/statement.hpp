@@ -123,6 +123,7 @@ struct statement {
     int operands = 0;
     int scalars = 0;
     std::size_t checks = 0;
+    graph::framing_problem problem = graph::framing_problem::none;
   };
   static constexpr sizes size = [] {
     sizes s;
@@ -131,8 +132,15 @@ struct statement {
     s.operands = t.operands;
     s.scalars = t.scalars;
     s.checks = detail::reduction_checks(f.result).size();
+    s.problem = f.problem;
     return s;
   }();
+  static_assert(size.problem != graph::framing_problem::axes,
+                "heddle: the statement has more than 8 axes, reduced ones included: store a part of "
+                "it in a tensor first");
+  static_assert(size.problem != graph::framing_problem::aligned,
+                "heddle: broadcasting aligns two axes of one operand with each other (a reduction "
+                "without keepdim combined with its own operand?): use keepdim");
   static constexpr int operand_count = size.operands;
   static constexpr int scalar_count = size.scalars;
 

@@ -12,8 +12,8 @@ class any_module {
  public:
   any_module() = default;
   template <class M>
-    requires(module<M> && !std::is_same_v<M, any_module>)
-  any_module(M m)  // NOLINT: any module is one
+  requires(module<M> && !std::is_same_v<M, any_module>)
+      any_module(M m)  // NOLINT: any module is one
       : held_(make_handle<holder<M>>(static_cast<M&&>(m))) {}
 
   void visit_members(member_visitor& visitor) {

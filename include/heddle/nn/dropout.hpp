@@ -7,7 +7,8 @@
 
 namespace heddle::inline v0::nn {
 
-/// heddle::dropout while training, the input itself after `eval(m)`. Draws from the default generator.
+/// heddle::dropout while training, the input itself after `eval(m)`. Draws from the default
+/// generator.
 struct dropout {
   double p = 0.5;
   training_flag training;

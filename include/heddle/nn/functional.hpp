@@ -137,13 +137,17 @@ template <class X, class Y>
 constexpr void check_target([[maybe_unused]] const char* function, [[maybe_unused]] const X& x,
                             [[maybe_unused]] const Y& target) {
   if constexpr (!is_symbol<X> && !is_symbol<Y>) {
-    static_assert(X::rank == 2 && Y::rank == 1,
-                  "heddle::cross_entropy, nll_loss: the operands are (N, C) and targets (N): ranks 2 "
-                  "and 1");
+    static_assert(
+        X::rank == 2 && Y::rank == 1,
+        "heddle::cross_entropy, nll_loss: the operands are (N, C) and targets (N): ranks 2 "
+        "and 1");
     static_assert(is_integral(Y::type),
                   "heddle::cross_entropy, nll_loss: the targets are not integers: classes are 0 to "
                   "C - 1, std::int64_t");
-    if constexpr (requires { x.extents().data(); target.extents().data(); }) {
+    if constexpr (requires {
+                    x.extents().data();
+                    target.extents().data();
+                  }) {
       if (x.extents()[0] != target.extents()[0]) {
         raise_target(function, to_string(x.extents()), to_string(target.extents()));
       }
@@ -156,7 +160,10 @@ constexpr void check_same([[maybe_unused]] const char* function, [[maybe_unused]
   if constexpr (!is_symbol<X> && !is_symbol<Y>) {
     static_assert(X::rank == Y::rank,
                   "heddle: a loss of two tensors: their ranks differ, and would be broadcast");
-    if constexpr (requires { x.extents().data(); target.extents().data(); }) {
+    if constexpr (requires {
+                    x.extents().data();
+                    target.extents().data();
+                  }) {
       if (x.extents() != target.extents()) {
         raise<shape_error>("heddle::", function, ": the extents differ: ", x.extents(), " and ",
                            target.extents(), "; both are expected to be the same");
@@ -178,8 +185,8 @@ inline constexpr fused_function<detail::softmax_function<Axis>> softmax{};
 template <int Axis>
 inline constexpr fused_function<detail::log_softmax_function<Axis>> log_softmax{};
 
-/// x Φ(x) (Hendrycks and Gimpel 2016): exact, by erf; `gelu<approximate::tanh>(x)` is the approximation
-/// that libraries' fused gelu is, 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))).
+/// x Φ(x) (Hendrycks and Gimpel 2016): exact, by erf; `gelu<approximate::tanh>(x)` is the
+/// approximation that libraries' fused gelu is, 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))).
 template <approximate A = approximate::none, class X>
 [[nodiscard]] constexpr auto gelu(X&& x) {
   if constexpr (A == approximate::tanh) {
@@ -197,32 +204,31 @@ template <class X, class Gamma, class Beta, class Eps = double>
       static_cast<X&&>(x), static_cast<Gamma&&>(gamma), static_cast<Beta&&>(beta), eps);
 }
 
-/// Zero with probability p, otherwise x / (1 - p), drawn for this use: no mask is stored, the backward
-/// draws the same numbers again. An expression; `dropout(x, p, generator)` takes the next use of one.
-/// Throws value_error unless 0 <= p <= 1.
+/// Zero with probability p, otherwise x / (1 - p), drawn for this use: no mask is stored, the
+/// backward draws the same numbers again. An expression; `dropout(x, p, generator)` takes the next
+/// use of one. Throws value_error unless 0 <= p <= 1.
 template <class X>
 [[nodiscard]] auto dropout(X&& x, double p, random_state use) {
   if (!(p >= 0 && p <= 1)) {
     raise<value_error>("heddle::dropout: p is no probability: ", p, "; it is 0 to 1");
   }
-  // Uses are keys of their own: counters of the program are rows and elements. The multiplier and the
-  // finaliser are those of SplitMix64 (Steele, Lea, Flood 2014).
+  // Uses are keys of their own: counters of the program are rows and elements. The multiplier and
+  // the finaliser are those of SplitMix64 (Steele, Lea, Flood 2014).
   std::uint64_t key = use.seed + (use.offset + 1) * 0x9E3779B97F4A7C15u;
   key = (key ^ (key >> 30)) * 0xBF58476D1CE4E5B9u;
   key = (key ^ (key >> 27)) * 0x94D049BB133111EBu;
   key ^= key >> 31;
   const double scale = p < 1 ? 1 / (1 - p) : 0;
-  return fused_function<detail::dropout_function>{}(static_cast<X&&>(x), p, scale,
-                                                    static_cast<std::int64_t>(key),
-                                                    std::int64_t{0});
+  return fused_function<detail::dropout_function>{}(
+      static_cast<X&&>(x), p, scale, static_cast<std::int64_t>(key), std::int64_t{0});
 }
 template <class X>
 [[nodiscard]] auto dropout(X&& x, double p, generator& from = default_generator()) {
   return dropout(static_cast<X&&>(x), p, from.next());
 }
 
-/// x wᵀ + b: x (…, in), w (out, in), b (out). A product and what is around it: an expression that holds
-/// a contraction, used once. Throws shape_error.
+/// x wᵀ + b: x (…, in), w (out, in), b (out). A product and what is around it: an expression that
+/// holds a contraction, used once. Throws shape_error.
 template <class X, class W, class B>
 [[nodiscard]] auto linear(const X& x, const W& w, const B& b) {
   return matmul(x, transposed(w)) + b;
@@ -232,49 +238,49 @@ template <class X, class W>
   return matmul(x, transposed(w));
 }
 
-/// -log softmax(logits)[target], by mean over the rows (PyTorch's default), sum or each. logits (N, C),
-/// target (N) of integers 0 to C - 1; any other target makes the loss not-a-number. One program.
-/// Throws shape_error.
+/// -log softmax(logits)[target], by mean over the rows (PyTorch's default), sum or each. logits (N,
+/// C), target (N) of integers 0 to C - 1; any other target makes the loss not-a-number. One
+/// program. Throws shape_error.
 template <reduction R = reduction::mean, class X, class Y>
 [[nodiscard]] constexpr auto cross_entropy(X&& logits, Y&& target) {
   detail::check_target("cross_entropy", logits, target);
   return fused_function<detail::cross_entropy_function<R>>{}(static_cast<X&&>(logits),
-                                                            static_cast<Y&&>(target));
+                                                             static_cast<Y&&>(target));
 }
 /// -x[target] of log-probabilities x (N, C), targets as for cross_entropy.
 template <reduction R = reduction::mean, class X, class Y>
 [[nodiscard]] constexpr auto nll_loss(X&& log_probabilities, Y&& target) {
   detail::check_target("nll_loss", log_probabilities, target);
   return fused_function<detail::nll_loss_function<R>>{}(static_cast<X&&>(log_probabilities),
-                                                            static_cast<Y&&>(target));
+                                                        static_cast<Y&&>(target));
 }
 /// (x - target)². Extents are to be the same: a loss does not broadcast.
 template <reduction R = reduction::mean, class X, class Y>
 [[nodiscard]] constexpr auto mse_loss(X&& x, Y&& target) {
   detail::check_same("mse_loss", x, target);
-  return fused_function<detail::mse_loss_function<R>>{}(
-      static_cast<X&&>(x), static_cast<Y&&>(target));
+  return fused_function<detail::mse_loss_function<R>>{}(static_cast<X&&>(x),
+                                                        static_cast<Y&&>(target));
 }
 /// |x - target|.
 template <reduction R = reduction::mean, class X, class Y>
 [[nodiscard]] constexpr auto l1_loss(X&& x, Y&& target) {
   detail::check_same("l1_loss", x, target);
-  return fused_function<detail::l1_loss_function<R>>{}(
-      static_cast<X&&>(x), static_cast<Y&&>(target));
+  return fused_function<detail::l1_loss_function<R>>{}(static_cast<X&&>(x),
+                                                       static_cast<Y&&>(target));
 }
 /// d² / (2 beta) where d = |x - target| < beta, otherwise d - beta / 2.
 template <reduction R = reduction::mean, class X, class Y, class Beta = double>
 [[nodiscard]] constexpr auto smooth_l1_loss(X&& x, Y&& target, Beta beta = 1.0) {
   detail::check_same("smooth_l1_loss", x, target);
-  return fused_function<detail::smooth_l1_loss_function<R>>{}(
-      static_cast<X&&>(x), static_cast<Y&&>(target), beta);
+  return fused_function<detail::smooth_l1_loss_function<R>>{}(static_cast<X&&>(x),
+                                                              static_cast<Y&&>(target), beta);
 }
 /// d² / 2 where d = |x - target| <= delta, otherwise delta (d - delta / 2)  (Huber 1964).
 template <reduction R = reduction::mean, class X, class Y, class Delta = double>
 [[nodiscard]] constexpr auto huber_loss(X&& x, Y&& target, Delta delta = 1.0) {
   detail::check_same("huber_loss", x, target);
-  return fused_function<detail::huber_loss_function<R>>{}(
-      static_cast<X&&>(x), static_cast<Y&&>(target), delta);
+  return fused_function<detail::huber_loss_function<R>>{}(static_cast<X&&>(x),
+                                                          static_cast<Y&&>(target), delta);
 }
 
 }  // namespace heddle::inline v0

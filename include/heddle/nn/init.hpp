@@ -14,9 +14,7 @@ struct recipe {
   double second = 0;  ///< the upper end, or the standard deviation
 };
 
-[[nodiscard]] constexpr recipe constant(double value) {
-  return {recipe::kind::constant, value, 0};
-}
+[[nodiscard]] constexpr recipe constant(double value) { return {recipe::kind::constant, value, 0}; }
 [[nodiscard]] constexpr recipe zeros() { return constant(0); }
 [[nodiscard]] constexpr recipe ones() { return constant(1); }
 /// Uniform on [low, high).
@@ -26,8 +24,8 @@ struct recipe {
 [[nodiscard]] constexpr recipe normal(double mean = 0, double deviation = 1) {
   return {recipe::kind::normal, mean, deviation};
 }
-/// Uniform on ±1/√fan_in, PyTorch's for the weight and bias of its Linear layer: He et al. 2015 with
-/// negative slope √5.
+/// Uniform on ±1/√fan_in, PyTorch's for the weight and bias of its Linear layer: He et al. 2015
+/// with negative slope √5.
 [[nodiscard]] inline recipe kaiming_uniform(std::int64_t fan_in) {
   const double bound = fan_in > 0 ? 1 / __builtin_sqrt(static_cast<double>(fan_in)) : 0;
   return uniform(-bound, bound);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What modules are called with: values of expressions, on the module's device; and the mark of tensors
-// within `inference(m)`, for which no backward is compiled.
+// What modules are called with: values of expressions, on the module's device; and the mark of
+// tensors within `inference(m)`, for which no backward is compiled.
 #pragma once
 
 #include <heddle/autograd/matmul.hpp>
@@ -24,7 +24,9 @@ namespace detail {
 
 /// Whether a leaf of the expression is an inference_tensor.
 template <class E>
-inline constexpr bool holds_inference = requires { E::is_inference; };
+inline constexpr bool holds_inference = requires {
+  E::is_inference;
+};
 template <op Code, class... E>
 inline constexpr bool holds_inference<map_expression<Code, E...>> = (holds_inference<E> || ...);
 template <class F, class E>
@@ -32,9 +34,8 @@ inline constexpr bool holds_inference<unary_expression<F, E>> = holds_inference<
 template <class F, class... E>
 inline constexpr bool holds_inference<let_expression<F, E...>> = (holds_inference<E> || ...);
 template <class A, class B, bool TransposedA, bool TransposedB, class Configuration>
-inline constexpr bool
-    holds_inference<contraction<A, B, TransposedA, TransposedB, Configuration>> =
-        holds_inference<A> || holds_inference<B>;
+inline constexpr bool holds_inference<contraction<A, B, TransposedA, TransposedB, Configuration>> =
+    holds_inference<A> || holds_inference<B>;
 
 template <class T, int Rank>
 inference_tensor<T, Rank> as_inference(const tensor<T, Rank>& t) {
@@ -64,16 +65,14 @@ auto inference_result(R&& result) {
 
 /// What a module's forward is given for an expression: its value. Other things are passed on.
 template <class X>
-  requires(!expression<X>)
-const X& evaluated_input(const X& x) {
-  return x;
-}
+requires(!expression<X>) const X& evaluated_input(const X& x) { return x; }
 template <class X>
-  requires expression<X>
+requires expression<X>
 auto evaluated_input(const X& x) {
   if constexpr (requires { x.variable(); }) {
     return x.variable();
-  } else if constexpr (requires { x.place(); } || requires { x.storage(); }) {
+  } else if constexpr (
+      requires { x.place(); } || requires { x.storage(); }) {
     return x;
   } else if constexpr (requires { x.value().storage(); }) {
     return x.value();
@@ -96,7 +95,10 @@ auto moved_input(const X& x, device where) {
 /// Where an evaluated input is; nowhere for things that are no tensors.
 template <class X>
 bool find_device(const X& x, device& found) {
-  if constexpr (requires { x.defined(); x.device(); }) {
+  if constexpr (requires {
+                  x.defined();
+                  x.device();
+                }) {
     if (!x.defined()) return false;
     found = x.device();
     return true;

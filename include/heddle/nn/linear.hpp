@@ -21,15 +21,15 @@ const auto& operand_for(const parameter<T, Rank>& p) {
 
 [[noreturn]] HEDDLE_COLD inline void raise_features(std::int64_t got, std::int64_t out,
                                                     std::int64_t in) {
-  raise<shape_error>("heddle::linear: the input has ", got, " features, the weight (", out, ", ", in,
-                     ") expects ", in);
+  raise<shape_error>("heddle::linear: the input has ", got, " features, the weight (", out, ", ",
+                     in, ") expects ", in);
 }
 
 }  // namespace detail
 
-/// x wᵀ + b with a weight (out, in) and a bias (out), both drawn uniformly from ±1/√in as PyTorch's.
-/// x (…, in) gives (…, out): an expression, so that what follows is part of its last pass,
-/// `relu(fc1(x))`. It holds a product: to use it twice, store it first. Throws shape_error.
+/// x wᵀ + b with a weight (out, in) and a bias (out), both drawn uniformly from ±1/√in as
+/// PyTorch's. x (…, in) gives (…, out): an expression, so that what follows is part of its last
+/// pass, `relu(fc1(x))`. It holds a product: to use it twice, store it first. Throws shape_error.
 template <class T>
 struct basic_linear {
   parameter<T, 2> weight;
@@ -45,7 +45,8 @@ struct basic_linear {
   auto forward(const X& x) const {
     static_assert(X::type == dtype_of<T>,
                   "heddle::linear: the input's dtype is not the weight's; write cast<T>(…)");
-    static_assert(X::rank >= 1, "heddle::linear: the input has rank 0; its last axis is the features");
+    static_assert(X::rank >= 1,
+                  "heddle::linear: the input has rank 0; its last axis is the features");
     const std::int64_t features = x.extents()[X::rank - 1];
     if (features != weight.extent(1)) [[unlikely]] {
       detail::raise_features(features, weight.extent(0), weight.extent(1));
@@ -68,7 +69,8 @@ struct basic_linear_no_bias {
   auto forward(const X& x) const {
     static_assert(X::type == dtype_of<T>,
                   "heddle::linear: the input's dtype is not the weight's; write cast<T>(…)");
-    static_assert(X::rank >= 1, "heddle::linear: the input has rank 0; its last axis is the features");
+    static_assert(X::rank >= 1,
+                  "heddle::linear: the input has rank 0; its last axis is the features");
     const std::int64_t features = x.extents()[X::rank - 1];
     if (features != weight.extent(1)) [[unlikely]] {
       detail::raise_features(features, weight.extent(0), weight.extent(1));

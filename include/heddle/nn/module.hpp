@@ -11,8 +11,8 @@
 
 namespace heddle::inline v0 {
 
-/// Whether a module is being trained, for modules that do something else then: a member, listed like
-/// the others. True until `eval(m)`.
+/// Whether a module is being trained, for modules that do something else then: a member, listed
+/// like the others. True until `eval(m)`.
 class training_flag {
  public:
   explicit operator bool() const noexcept { return value_; }
@@ -73,8 +73,8 @@ class member_visitor {
   [[nodiscard]] bool copies_erased() const noexcept { return found_.copy_erased; }
   /// Of an erased module: its own identity, under the name it is visited with.
   void rename_identity(const void* address, const detail::module_kind& kind) {
-    found_.modules.push_back({prefix_.substr(0, prefix_.empty() ? 0 : prefix_.size() - 1), address,
-                              &kind});
+    found_.modules.push_back(
+        {prefix_.substr(0, prefix_.empty() ? 0 : prefix_.size() - 1), address, &kind});
   }
 
  private:
@@ -88,9 +88,10 @@ namespace detail {
 
 template <class M>
 module_members members_of(const M& m, bool copy_erased = false) {
-  static_assert(module<M>,
-                "heddle: this type is no module: it lists no members; write HEDDLE_MODULE(type, "
-                "members…) in it");
+  static_assert(
+      module<M>,
+      "heddle: this type is no module: it lists no members; write HEDDLE_MODULE(type, its "
+      "members) in it");
   module_members found;
   found.copy_erased = copy_erased;
   member_visitor visitor(found);
@@ -205,46 +206,45 @@ decltype(auto) call_evaluated(M& m, X&&... x) {
 
 }  // namespace detail
 
-/// Calls a module, `m(x…)`: the one way in. Arguments that are expressions are evaluated, and go to the
-/// device of the module's own parameters within a placement_scope; elsewhere being on another one is an
-/// error (device_error). While forward runs, the call is `current_module_call()`.
+/// Calls a module, `m(x…)`: the one way in. Arguments that are expressions are evaluated, and go to
+/// the device of the module's own parameters within a placement_scope; elsewhere being on another
+/// one is an error (device_error). While forward runs, the call is `current_module_call()`.
 template <class M, class... X>
 decltype(auto) call(M& m, const X&... x) {
-  static_assert(requires { m.visit_members(std::declval<member_visitor&>()); } ||
-                    requires { std::declval<std::remove_const_t<M>&>().visit_members(
-                        std::declval<member_visitor&>()); },
-                "heddle::call: this type is no module: write HEDDLE_MODULE(type, members…) in it");
-  return detail::call_evaluated(m, detail::evaluated_input(x)...);
+  constexpr bool is_module = module<std::remove_const_t<M>>;
+  static_assert(is_module,
+                "heddle::call: this type is no module: it lists no members; write "
+                "HEDDLE_MODULE(type, its members) in it");
+  if constexpr (is_module) return detail::call_evaluated(m, detail::evaluated_input(x)...);
 }
 
 /// Makes a struct a module: names the struct and all of its data members, in the order of their
-/// declaration. A member that is left out is an error. The struct defines `forward`; calling the module,
-/// `m(x)`, calls it through `heddle::call`.
+/// declaration. A member that is left out is an error. The struct defines `forward`; calling the
+/// module, `m(x)`, calls it through `heddle::call`.
 ///
 ///     struct mlp {
 ///       nn::linear fc1{784, 32}, fc2{32, 10};
 ///       HEDDLE_MODULE(mlp, fc1, fc2)
 ///       auto forward(const auto& x) { return fc2(relu(fc1(x))); }
 ///     };
-#define HEDDLE_MODULE(type_, ...)                                                                 \
-  void visit_members(::heddle::member_visitor& heddle_visitor) {                                  \
-    static_assert(                                                                                \
-        decltype(::heddle::detail::types_of(__VA_ARGS__))::size() == sizeof(type_),               \
-        "heddle: " #type_                                                                         \
-        " has members that HEDDLE_MODULE does not list: list them all, in the order of "          \
-        "their declaration");                                                                     \
-    ::heddle::detail::visit_listed(heddle_visitor, #__VA_ARGS__ __VA_OPT__(, ) __VA_ARGS__);      \
-  }                                                                                               \
-  const ::heddle::detail::parameter_state* first_parameter() const {                              \
-    return ::heddle::detail::first_parameter(__VA_ARGS__);                                        \
-  }                                                                                               \
-  template <class... HeddleArguments>                                                             \
-  decltype(auto) operator()(const HeddleArguments&... heddle_arguments) {                         \
-    return ::heddle::call(*this, heddle_arguments...);                                            \
-  }                                                                                               \
-  template <class... HeddleArguments>                                                             \
-  decltype(auto) operator()(const HeddleArguments&... heddle_arguments) const {                   \
-    return ::heddle::call(*this, heddle_arguments...);                                            \
+#define HEDDLE_MODULE(type_, ...)                                                                  \
+  void visit_members(::heddle::member_visitor& heddle_visitor) {                                   \
+    static_assert(decltype(::heddle::detail::types_of(__VA_ARGS__))::size() == sizeof(type_),      \
+                  "heddle: " #type_                                                                \
+                  " has members that HEDDLE_MODULE does not list: list them all, in the order of " \
+                  "their declaration");                                                            \
+    ::heddle::detail::visit_listed(heddle_visitor, #__VA_ARGS__ __VA_OPT__(, ) __VA_ARGS__);       \
+  }                                                                                                \
+  const ::heddle::detail::parameter_state* first_parameter() const {                               \
+    return ::heddle::detail::first_parameter(__VA_ARGS__);                                         \
+  }                                                                                                \
+  template <class... HeddleArguments>                                                              \
+  decltype(auto) operator()(const HeddleArguments&... heddle_arguments) {                          \
+    return ::heddle::call(*this, heddle_arguments...);                                             \
+  }                                                                                                \
+  template <class... HeddleArguments>                                                              \
+  decltype(auto) operator()(const HeddleArguments&... heddle_arguments) const {                    \
+    return ::heddle::call(*this, heddle_arguments...);                                             \
   }
 
 inline std::string module_call::qualified_name() const {

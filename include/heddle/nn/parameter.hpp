@@ -72,8 +72,7 @@ class parameter_state : public counted {
 template <class T, int Rank>
 class typed_parameter final : public parameter_state {
  public:
-  typed_parameter(const heddle::extents<Rank>& shape, const nn::init::recipe& recipe,
-                  bool buffer) {
+  typed_parameter(const heddle::extents<Rank>& shape, const nn::init::recipe& recipe, bool buffer) {
     init = recipe;
     type = dtype_of<T>;
     rank = Rank;
@@ -83,11 +82,13 @@ class typed_parameter final : public parameter_state {
   }
 
   const variable<T, Rank>& as_variable() requires(is_floating(dtype_of<T>)) {
-    if (!materialised) [[unlikely]] materialise();
+    if (!materialised) [[unlikely]]
+      materialise();
     return held_;
   }
   const tensor<T, Rank>& as_tensor() {
-    if (!materialised) [[unlikely]] materialise();
+    if (!materialised) [[unlikely]]
+      materialise();
     if constexpr (is_floating(dtype_of<T>)) {
       return held_.value();
     } else {
@@ -163,8 +164,8 @@ class typed_parameter final : public parameter_state {
       if (materialised) {
         held_.set_value(static_cast<tensor<T, Rank>&&>(value));
       } else {
-        held_ = variable<T, Rank>(static_cast<tensor<T, Rank>&&>(value),
-                                  !is_buffer && requires_grad_);
+        held_ =
+            variable<T, Rank>(static_cast<tensor<T, Rank>&&>(value), !is_buffer && requires_grad_);
       }
     } else {
       held_ = static_cast<tensor<T, Rank>&&>(value);
@@ -198,8 +199,9 @@ class parameter_handle {
   void requires_grad_(bool wanted) const { state().set_requires_grad(wanted); }
   /// Drops the gradient.
   void zero_grad() const { state().set_grad({}); }
-  friend bool operator==(const parameter_handle& a, const parameter_handle& b) noexcept {
-    return a.state_ == b.state_;
+  /// Whether both are handles to one parameter (== compares elements).
+  [[nodiscard]] bool is_same(const parameter_handle& other) const noexcept {
+    return state_ == other.state_;
   }
 
   // for collections and clones
@@ -220,12 +222,12 @@ class parameter_handle {
 }  // namespace detail
 
 /// A tensor that training changes: a member of a module. It is (extents, dtype, recipe) until first
-/// used, moved or loaded: then element i is drawn from (seed, qualified name, i), so that values depend
-/// neither on the order of construction or calls nor on the device. The seed is the default
+/// used, moved or loaded: then element i is drawn from (seed, qualified name, i), so that values
+/// depend neither on the order of construction or calls nor on the device. The seed is the default
 /// generator's when the parameter is made (`manual_seed`).
 ///
-/// It is an expression, a leaf that the tape differentiates. Copies share the values; `clone(module)`
-/// copies them.
+/// It is an expression, a leaf that the tape differentiates. Copies share the values;
+/// `clone(module)` copies them.
 template <class T, int Rank>
 class parameter : public detail::parameter_handle {
   static_assert(is_floating(dtype_of<T>),
@@ -244,8 +246,7 @@ class parameter : public detail::parameter_handle {
                      const nn::init::recipe& init = nn::init::zeros())
       : parameter_handle(make_handle<detail::typed_parameter<T, Rank>>(extents, init, false)) {}
   /// With these values.
-  explicit parameter(const tensor<T, Rank>& value)
-      : parameter(value.extents(), nn::init::zeros()) {
+  explicit parameter(const tensor<T, Rank>& value) : parameter(value.extents(), nn::init::zeros()) {
     typed().where = value.device();
     typed().replace(value);
   }
@@ -255,9 +256,7 @@ class parameter : public detail::parameter_handle {
   [[nodiscard]] const tensor<T, Rank>& value() const { return variable().value(); }
   [[nodiscard]] const detail::edge& place() const { return variable().place(); }
   [[nodiscard]] tensor<T, Rank> grad() const { return variable().grad(); }
-  void set_grad(tensor<T, Rank> g) const {
-    variable().set_grad(static_cast<tensor<T, Rank>&&>(g));
-  }
+  void set_grad(tensor<T, Rank> g) const { variable().set_grad(static_cast<tensor<T, Rank>&&>(g)); }
   /// Nothing is materialised.
   [[nodiscard]] heddle::extents<Rank> extents() const { return typed().shape(); }
   [[nodiscard]] std::int64_t extent(int axis) const {

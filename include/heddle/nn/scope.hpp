@@ -12,7 +12,9 @@ class member_visitor;
 
 /// Has members listed by HEDDLE_MODULE.
 template <class M>
-concept module = requires(M& m, member_visitor& v) { m.visit_members(v); };
+concept module = requires(M& m, member_visitor& v) {
+  m.visit_members(v);
+};
 
 namespace detail {
 
@@ -53,8 +55,8 @@ class module_call {
   heddle::device device_;
 };
 
-/// Is told of the calls of a thread's modules: where placement, costs and hooks attach. Both functions
-/// may block, and `enter` may throw.
+/// Is told of the calls of a thread's modules: where placement, costs and hooks attach. Both
+/// functions may block, and `enter` may throw.
 class call_observer {
  public:
   /// Before the inputs are moved to the module's device.
@@ -88,8 +90,7 @@ inline const module_call& outermost(const module_call& call) {
 /// While one lives, `observer` is told of this thread's calls.
 class [[nodiscard]] observe_calls {
  public:
-  explicit observe_calls(call_observer& observer) noexcept
-      : previous_(detail::current_observer) {
+  explicit observe_calls(call_observer& observer) noexcept : previous_(detail::current_observer) {
     detail::current_observer = &observer;
   }
   observe_calls(const observe_calls&) = delete;
@@ -100,8 +101,8 @@ class [[nodiscard]] observe_calls {
   call_observer* previous_;
 };
 
-/// While one lives, modules called in this thread get their inputs on their own device: by a copy that
-/// the tape records. Elsewhere an input on another device is an error.
+/// While one lives, modules called in this thread get their inputs on their own device: by a copy
+/// that the tape records. Elsewhere an input on another device is an error.
 class [[nodiscard]] placement_scope {
  public:
   placement_scope() noexcept : previous_(detail::moves_inputs) { detail::moves_inputs = true; }
@@ -119,12 +120,14 @@ class call_scope : public module_call {
  public:
   call_scope(void* module, const module_kind& kind, heddle::device device)
       : module_call(module, kind, device, current_call), observer_(current_observer) {
-    if (observer_ != nullptr) [[unlikely]] observer_->enter(*this);
+    if (observer_ != nullptr) [[unlikely]]
+      observer_->enter(*this);
     current_call = this;
   }
   ~call_scope() {
     current_call = parent();
-    if (observer_ != nullptr) [[unlikely]] observer_->leave(*this);
+    if (observer_ != nullptr) [[unlikely]]
+      observer_->leave(*this);
   }
 
  private:

@@ -8,15 +8,14 @@
 
 namespace heddle::inline v0::nn {
 
-/// Modules of any types, each called with what the one before returned; named "0", "1", … Each is one
-/// virtual call, and one instantiation however often its type occurs.
+/// Modules of any types, each called with what the one before returned; named "0", "1", … Each is
+/// one virtual call, and one instantiation however often its type occurs.
 template <class In = variable<float, 2>>
 class basic_sequential {
  public:
   basic_sequential() = default;
   template <class... M>
-    requires(sizeof...(M) > 0 && (module<M> && ...))
-  explicit basic_sequential(M... modules) {
+  requires(sizeof...(M) > 0 && (module<M> && ...)) explicit basic_sequential(M... modules) {
     modules_.reserve(sizeof...(M));
     (modules_.push_back(any_module<In>(static_cast<M&&>(modules))), ...);
   }

@@ -27,7 +27,8 @@ class any_parameter : public detail::parameter_handle {
   /// Replaces the gradient. Throws type_error or shape_error.
   void set_grad(const any_tensor& gradient) const { state().set_grad(gradient); }
   void to(heddle::device where) const { state().move_to(where); }
-  /// Copies values of the same dtype and extents in, from any device. Throws type_error, shape_error.
+  /// Copies values of the same dtype and extents in, from any device. Throws type_error,
+  /// shape_error.
   void copy_(const any_tensor& values) const {
     if (state().materialised && device().is_host() && values.device().is_host()) {
       state().value().copy_(values);
@@ -149,9 +150,10 @@ inline void load_members(const module_members& found, const named_tensors& value
 
 }  // namespace detail
 
-/// Copies tensors into a module's parameters and buffers by name, from any device. `values` is a range
-/// of pairs (name, tensor). Throws value_error, before anything is changed, with all names that are
-/// missing or unexpected (not if strict is false), and all that have other extents or another dtype.
+/// Copies tensors into a module's parameters and buffers by name, from any device. `values` is a
+/// range of pairs (name, tensor). Throws value_error, before anything is changed, with all names
+/// that are missing or unexpected (not if strict is false), and all that have other extents or
+/// another dtype.
 template <class M, class Values = named_tensors>
 void load_state_dict(const M& m, const Values& values, bool strict = true) {
   const detail::module_members found = detail::members_of(m);
@@ -161,18 +163,17 @@ void load_state_dict(const M& m, const Values& values, bool strict = true) {
   detail::load_members(found, list, strict);
 }
 
-/// Moves parameters and buffers, with their gradients, to a device; those without values yet will be
-/// drawn there. Returns the module.
+/// Moves parameters and buffers, with their gradients, to a device; those without values yet will
+/// be drawn there. Returns the module.
 template <class M>
-  requires module<M>
-M& to(M& m, device where) {
+requires module<M> M& to(M& m, device where) {
   for (const auto& each : detail::members_of(m).parameters) (*each.slot)->move_to(where);
   return m;
 }
 
 /// A copy with parameters and buffers of its own; members that shared one still do.
 template <class M>
-  requires module<M>
+requires module<M>
 [[nodiscard]] M clone(const M& m) {
   M copy = m;
   detail::name_parameters(detail::members_of(m));
@@ -192,28 +193,25 @@ template <class M>
   return copy;
 }
 
-/// Sets the training flags of a module and of those below it: dropout and its like. Returns the module.
+/// Sets the training flags of a module and of those below it: dropout and its like. Returns the
+/// module.
 template <class M>
-  requires module<M>
-M& train(M& m, bool training = true) {
+requires module<M> M& train(M& m, bool training = true) {
   for (training_flag* flag : detail::members_of(m).flags) flag->set(training);
   return m;
 }
 template <class M>
-  requires module<M>
-M& eval(M& m) {
-  return train(m, false);
-}
+requires module<M> M& eval(M& m) { return train(m, false); }
 
 /// Drops the gradients of all parameters.
 template <class M>
-  requires module<M>
+requires module<M>
 void zero_grad(M& m) {
   for (const auto& each : detail::members_of(m).parameters) (*each.slot)->set_grad({});
 }
 
-/// A module without its gradients: nothing is recorded, and no backward is compiled for what heddle's
-/// own modules and functions compute. Called with tensors it returns tensors.
+/// A module without its gradients: nothing is recorded, and no backward is compiled for what
+/// heddle's own modules and functions compute. Called with tensors it returns tensors.
 template <class M>
 class inference_module {
  public:
@@ -252,9 +250,7 @@ class inference_module {
 
 /// A view of m, which must outlive it. Forward should take any expression (`const auto& x`).
 template <class M>
-  requires module<M>
-[[nodiscard]] inference_module<M> inference(M& m) {
-  return inference_module<M>(m);
-}
+requires module<M>
+[[nodiscard]] inference_module<M> inference(M& m) { return inference_module<M>(m); }
 
 }  // namespace heddle::inline v0

@@ -20,9 +20,9 @@ namespace detail {
 struct adamw_function {
   constexpr symbol_pack<3> operator()(const symbol& m, const symbol& v, const symbol& p,
                                       const symbol& g, const symbol& beta1, const symbol& rest1,
-                                      const symbol& beta2, const symbol& rest2,
-                                      const symbol& decay, const symbol& step_size,
-                                      const symbol& correction, const symbol& eps) const {
+                                      const symbol& beta2, const symbol& rest2, const symbol& decay,
+                                      const symbol& step_size, const symbol& correction,
+                                      const symbol& eps) const {
     const symbol first = beta1 * m + rest1 * g;
     const symbol second = beta2 * v + rest2 * g * g;
     return outputs(first, second,
@@ -75,8 +75,7 @@ class adamw : public detail::optimizer<2, T...> {
       if (s.steps == 0) continue;
       result.emplace_back(s.parameter.name() + ".exp_avg", s.states[0]);
       result.emplace_back(s.parameter.name() + ".exp_avg_sq", s.states[1]);
-      result.emplace_back(s.parameter.name() + ".step",
-                          tensor<std::int64_t, 0>(s.steps));
+      result.emplace_back(s.parameter.name() + ".step", tensor<std::int64_t, 0>(s.steps));
     }
     return result;
   }
@@ -84,7 +83,7 @@ class adamw : public detail::optimizer<2, T...> {
     detail::load_slots(this->slots(), {".exp_avg", ".exp_avg_sq"}, values);
   }
 };
-adamw(const parameter_list&) -> adamw<float>;
-adamw(const parameter_list&, adamw_options) -> adamw<float>;
+adamw(const parameter_list&)->adamw<float>;
+adamw(const parameter_list&, adamw_options)->adamw<float>;
 
 }  // namespace heddle::inline v0::optim

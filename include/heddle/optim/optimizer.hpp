@@ -33,8 +33,8 @@ inline any_tensor zeros_for(const any_tensor& like) {
                     "<float, double>");
 }
 
-/// Takes states and numbers of steps from an optimizer's state dict. Throws value_error for a state of
-/// other extents or dtype than its parameter.
+/// Takes states and numbers of steps from an optimizer's state dict. Throws value_error for a state
+/// of other extents or dtype than its parameter.
 template <int States>
 void load_slots(std::vector<slot<States>>& slots, const char* const (&names)[States],
                 const named_tensors& values) {
@@ -57,10 +57,11 @@ void load_slots(std::vector<slot<States>>& slots, const char* const (&names)[Sta
         same = state->extents()[k] == expected[k];
       }
       if (!same) {
-        raise<value_error>("heddle::load_state_dict: the optimizer's state is not its parameter's: ",
-                           name, state == nullptr ? " is missing" : " has other extents or dtype",
-                           "; ", to_string(s.parameter.dtype()), " ",
-                           to_string(expected.data(), s.parameter.rank()), " is expected");
+        raise<value_error>(
+            "heddle::load_state_dict: the optimizer's state is not its parameter's: ", name,
+            state == nullptr ? " is missing" : " has other extents or dtype", "; ",
+            to_string(s.parameter.dtype()), " ", to_string(expected.data(), s.parameter.rank()),
+            " is expected");
       }
       s.states[i] = state->to(s.parameter.device()).clone();
     }
@@ -75,7 +76,6 @@ bool holds_dtype(dtype type) {
 }
 
 }  // namespace detail
-
 
 namespace detail {
 
@@ -112,10 +112,10 @@ double square_sum(const any_tensor& g) {
 
 }  // namespace detail
 
-/// Scales all gradients so that their joint 2-norm is at most max_norm, as PyTorch's function of this
-/// name. Returns the norm before. Waits for the gradients.
-template <class... T, class Types = std::conditional_t<sizeof...(T) == 0, std::tuple<float>,
-                                                       std::tuple<T...>>>
+/// Scales all gradients so that their joint 2-norm is at most max_norm, as PyTorch's function of
+/// this name. Returns the norm before. Waits for the gradients.
+template <class... T,
+          class Types = std::conditional_t<sizeof...(T) == 0, std::tuple<float>, std::tuple<T...>>>
 double clip_grad_norm_(const parameter_list& parameters, double max_norm) {
   return [&]<class... U>(std::type_identity<std::tuple<U...>>) {
     std::vector<any_tensor> gradients;
@@ -173,9 +173,9 @@ class optimizer {
  protected:
   explicit optimizer(const char* name) : name_(name) {}
 
-  /// Calls update(type_identity<T>, where, groups, steps before) once for each dtype, device and number
-  /// of steps taken among the parameters that have gradients. Operands of a group: the states, the
-  /// parameter, the gradient.
+  /// Calls update(type_identity<T>, where, groups, steps before) once for each dtype, device and
+  /// number of steps taken among the parameters that have gradients. Operands of a group: the
+  /// states, the parameter, the gradient.
   template <class Update>
   void for_each_launch(bool with_states, Update update) {
     (launches_of<T>(with_states, update), ...);

@@ -27,9 +27,9 @@ class step_lr {
   std::int64_t steps_ = 0;
 };
 
-/// lr = minimum + (base - minimum) (1 + cos(π steps / period)) / 2 (Loshchilov and Hutter 2017, eq. 5,
-/// without restarts), as PyTorch's CosineAnnealingLR; behind the period it stays at the minimum, where
-/// PyTorch's rises again.
+/// lr = minimum + (base - minimum) (1 + cos(π steps / period)) / 2 (Loshchilov and Hutter 2017, eq.
+/// 5, without restarts), as PyTorch's CosineAnnealingLR; behind the period it stays at the minimum,
+/// where PyTorch's rises again.
 template <class Optimizer>
 class cosine_lr {
  public:

@@ -25,8 +25,8 @@ struct sgd_function {
 struct momentum_function {
   constexpr symbol_pack<2> operator()(const symbol& buffer, const symbol& p, const symbol& g,
                                       const symbol& lr, const symbol& weight_decay,
-                                      const symbol& keep, const symbol& gain, const symbol& of_gradient,
-                                      const symbol& of_buffer) const {
+                                      const symbol& keep, const symbol& gain,
+                                      const symbol& of_gradient, const symbol& of_buffer) const {
     const symbol d = g + weight_decay * p;
     const symbol b = keep * buffer + gain * d;
     return outputs(b, p - lr * (of_gradient * d + of_buffer * b));
@@ -36,8 +36,8 @@ struct momentum_function {
 }  // namespace detail
 
 /// d = g + λ p;  b = μ b + (1 - τ) d (at first b = d);  p = p - lr b, or with Nesterov's momentum
-/// p - lr (d + μ b): as torch.optim.SGD (Sutskever et al. 2013). A step is one launch over all parameters
-/// of a dtype and device; parameters without a gradient are left alone.
+/// p - lr (d + μ b): as torch.optim.SGD (Sutskever et al. 2013). A step is one launch over all
+/// parameters of a dtype and device; parameters without a gradient are left alone.
 ///
 ///     optim::sgd optimizer(parameters(model), {.lr = 0.1, .momentum = 0.9});
 ///
@@ -79,11 +79,10 @@ class sgd : public detail::optimizer<1, T...> {
                                  options.weight_decay);
         return;
       }
-      exec::multi_assign<V, 3>(detail::momentum_function{}, groups, where, options.lr,
-                               options.weight_decay, before == 0 ? 0.0 : options.momentum,
-                               before == 0 ? 1.0 : 1 - options.dampening,
-                               options.nesterov ? 1.0 : 0.0,
-                               options.nesterov ? options.momentum : 1.0);
+      exec::multi_assign<V, 3>(
+          detail::momentum_function{}, groups, where, options.lr, options.weight_decay,
+          before == 0 ? 0.0 : options.momentum, before == 0 ? 1.0 : 1 - options.dampening,
+          options.nesterov ? 1.0 : 0.0, options.nesterov ? options.momentum : 1.0);
     });
   }
 
@@ -104,7 +103,7 @@ class sgd : public detail::optimizer<1, T...> {
  private:
   std::vector<exec::multi_group<2>> plain_;
 };
-sgd(const parameter_list&) -> sgd<float>;
-sgd(const parameter_list&, sgd_options) -> sgd<float>;
+sgd(const parameter_list&)->sgd<float>;
+sgd(const parameter_list&, sgd_options)->sgd<float>;
 
 }  // namespace heddle::inline v0::optim

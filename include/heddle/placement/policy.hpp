@@ -14,8 +14,8 @@
 
 namespace heddle::inline v0::placement {
 
-/// What a policy knows of a layer: a member of the model that is a module with parameters. From shapes:
-/// nothing is materialised.
+/// What a policy knows of a layer: a member of the model that is a module with parameters. From
+/// shapes: nothing is materialised.
 struct layer_cost {
   std::string name;
   std::int64_t parameters = 0;  ///< elements
@@ -49,13 +49,13 @@ inline std::string to_string(const plan& p) {
 
 /// Makes a plan of costs and devices. Throws value_error where it cannot.
 template <class P>
-concept placement_policy =
-    requires(std::span<const layer_cost> layers, std::span<const device> devices) {
-      { P::assign(layers, devices) } -> std::same_as<plan>;
-    };
+concept placement_policy = requires(std::span<const layer_cost> layers,
+                                    std::span<const device> devices) {
+  { P::assign(layers, devices) } -> std::same_as<plan>;
+};
 
-/// Layer i is on the device number Stages[i]: explicit_map<0, 0, 1> puts two layers on the first device
-/// and the third on the second.
+/// Layer i is on the device number Stages[i]: explicit_map<0, 0, 1> puts two layers on the first
+/// device and the third on the second.
 template <int... Stages>
 struct explicit_map {
   static_assert(sizeof...(Stages) > 0 && ((Stages >= 0) && ...),
@@ -66,16 +66,16 @@ struct explicit_map {
     int needed = 0;
     for (const int stage : stages) needed = stage >= needed ? stage + 1 : needed;
     if (devices.size() < static_cast<std::size_t>(needed)) {
-      raise<value_error>("heddle::placement::explicit_map: there are too few devices: ", devices.size(),
-                         "; the map names ", needed);
+      raise<value_error>("heddle::placement::explicit_map: there are too few devices: ",
+                         devices.size(), "; the map names ", needed);
     }
     if (layers.size() != stages.size()) {
       std::string uncovered;
       for (std::size_t i = stages.size(); i < layers.size(); ++i) uncovered += " " + layers[i].name;
-      raise<value_error>("heddle::placement::explicit_map: the model has ", layers.size(),
-                         " layers with parameters, the map has ", stages.size(), "; ",
-                         uncovered.empty() ? "name as many devices as layers"
-                                           : "it does not cover" + uncovered);
+      raise<value_error>(
+          "heddle::placement::explicit_map: the model has ", layers.size(),
+          " layers with parameters, the map has ", stages.size(), "; ",
+          uncovered.empty() ? "name as many devices as layers" : "it does not cover" + uncovered);
     }
     plan made;
     made.devices.assign(devices.begin(), devices.begin() + needed);

@@ -20,7 +20,8 @@ struct placed_layer {
   std::vector<handle<parameter_state>*> parameters;
 };
 
-/// The layers of a model, and last what belongs to none: the model's own parameters, without a name.
+/// The layers of a model, and last what belongs to none: the model's own parameters, without a
+/// name.
 inline std::vector<placed_layer> layers_of(const module_members& found) {
   std::vector<placed_layer> layers;
   for (const auto& [name, slot] : found.parameters) {
@@ -38,17 +39,18 @@ inline std::vector<placed_layer> layers_of(const module_members& found) {
 }  // namespace detail
 
 /// Owns a model and spreads its layers over devices as the policy says. Called like the model: each
-/// layer computes where its parameters are, activations cross from device to device as operations of
-/// the tape, and so gradients cross back. Nothing of it waits: the devices' queues order the work.
+/// layer computes where its parameters are, activations cross from device to device as operations
+/// of the tape, and so gradients cross back. Nothing of it waits: the devices' queues order the
+/// work.
 ///
-/// The model's type stays as it is; so do the names and, for one seed, the values of its parameters,
-/// which are drawn on their own device. Layers are the model's members that are modules with parameters;
-/// parameters that the model itself has go to the first stage.
+/// The model's type stays as it is; so do the names and, for one seed, the values of its
+/// parameters, which are drawn on their own device. Layers are the model's members that are modules
+/// with parameters; parameters that the model itself has go to the first stage.
 template <class Model, placement::placement_policy Policy>
 class sharded {
  public:
-  /// Throws value_error where the policy cannot place the layers, or where layers of different stages
-  /// share a parameter.
+  /// Throws value_error where the policy cannot place the layers, or where layers of different
+  /// stages share a parameter.
   sharded(Model model, const std::vector<device>& devices) : model_(std::move(model)) {
     const detail::module_members found = detail::members_of(model_);
     detail::name_parameters(found);
@@ -61,13 +63,14 @@ class sharded {
     std::vector<std::pair<const detail::parameter_state*, device>> placed;
     std::size_t next = 0;
     for (const auto& layer : layers) {
-      const device where = layer.cost.name.empty() ? plan_.devices.front()
-                                                   : plan_.device_of(plan_.layers[next++]);
+      const device where =
+          layer.cost.name.empty() ? plan_.devices.front() : plan_.device_of(plan_.layers[next++]);
       for (handle<detail::parameter_state>* slot : layer.parameters) {
         for (const auto& [known, at] : placed) {
           if (known != slot->get() || at == where) continue;
-          raise<value_error>("heddle::sharded: a parameter is shared by layers on different devices: ",
-                             known->name, " on ", at, " and ", where, "; put them on one");
+          raise<value_error>(
+              "heddle::sharded: a parameter is shared by layers on different devices: ",
+              known->name, " on ", at, " and ", where, "; put them on one");
         }
         placed.emplace_back(slot->get(), where);
         (*slot)->move_to(where);
@@ -90,8 +93,8 @@ class sharded {
     return plan_.layers.empty() ? plan_.devices.front() : plan_.device_of(plan_.layers.back());
   }
 
-  /// The model's members under the model's names: `parameters(s)`, `state_dict(s)` and all else of a
-  /// module knows nothing of the placement.
+  /// The model's members under the model's names: `parameters(s)`, `state_dict(s)` and all else of
+  /// a module knows nothing of the placement.
   void visit_members(member_visitor& visitor) { model_.visit_members(visitor); }
 
  private:

@@ -22,12 +22,12 @@ class tensor;
 namespace detail {
 
 /// Evaluates e into a new tensor on the device of its operands. Defined in exec/evaluate.hpp.
-template <class E>
+template <class Configuration, class E>
 tensor<type_of<E::type>, E::rank> evaluate_expression(const E& e);
 
 /// Evaluates e into the elements of an existing tensor (broadcast to its extents), through a
 /// temporary where the two overlap. Defined in exec/evaluate.hpp.
-template <class T, int Rank, class E>
+template <class Configuration, class T, int Rank, class E>
 void assign_expression(const tensor<T, Rank>& destination, const E& e);
 
 }  // namespace detail

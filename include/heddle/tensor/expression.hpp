@@ -182,6 +182,11 @@ namespace detail {
 
 template <op Code, class... A>
 constexpr auto make_map(A&&... a) {
+  if constexpr (Code == op::sub || Code == op::neg) {
+    static_assert(map_expression<Code, operand_t<A>...>::type != dtype::boolean,
+                  "heddle: bool tensors have no subtraction or negation: use logical_xor or "
+                  "logical_not");
+  }
   return map_expression<Code, operand_t<A>...>(static_cast<A&&>(a)...);
 }
 

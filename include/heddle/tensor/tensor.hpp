@@ -145,14 +145,16 @@ class tensor {
   }
 
   /// Evaluates an expression of the same rank and dtype.
-  template <class E>
+  template <class E, class Configuration = configuration>
   requires detail::expression_other_than<E, tensor> tensor(const E& e) {
     static_assert(E::rank == Rank,
                   "heddle::tensor: the expression's rank is not the tensor's; "
                   "write tensor<T, rank of the expression>");
     static_assert(E::type == type,
-                  "heddle::tensor: the expression's dtype is not the tensor's; write cast<T>(…)");
-    if constexpr (E::rank == Rank && E::type == type) *this = detail::evaluate_expression(e);
+                  "heddle::tensor: the expression's dtype is not the tensor's; write cast<T>(x)");
+    if constexpr (E::rank == Rank && E::type == type) {
+      *this = detail::evaluate_expression<Configuration>(e);
+    }
   }
 
   /// Whether there is a storage; false of a tensor made by default or moved from.
@@ -291,24 +293,24 @@ class tensor {
   tensor& zero_() { return fill_(list_value(0)); }
 
   /// In place, into the storage that views share: `x += e` is `assign(x, x + e)`.
-  template <class E>
+  template <class E, class Configuration = configuration>
   tensor& operator+=(const E& e) {
-    detail::assign_expression(*this, *this + e);
+    detail::assign_expression<Configuration>(*this, *this + e);
     return *this;
   }
-  template <class E>
+  template <class E, class Configuration = configuration>
   tensor& operator-=(const E& e) {
-    detail::assign_expression(*this, *this - e);
+    detail::assign_expression<Configuration>(*this, *this - e);
     return *this;
   }
-  template <class E>
+  template <class E, class Configuration = configuration>
   tensor& operator*=(const E& e) {
-    detail::assign_expression(*this, *this * e);
+    detail::assign_expression<Configuration>(*this, *this * e);
     return *this;
   }
-  template <class E>
+  template <class E, class Configuration = configuration>
   tensor& operator/=(const E& e) {
-    detail::assign_expression(*this, *this / e);
+    detail::assign_expression<Configuration>(*this, *this / e);
     return *this;
   }
 
@@ -361,11 +363,11 @@ class indexed_view : public tensor<T, Rank> {
 
   /// Evaluates an expression, broadcast to the view's extents, into its elements; or fills them
   /// with one value.
-  template <class E>
+  template <class E, class Configuration = configuration>
   const indexed_view& operator=(const E& e) && {
     if constexpr (expression<E>) {
       const tensor<T, Rank>& destination = *this;
-      detail::assign_expression(destination, e);
+      detail::assign_expression<Configuration>(destination, e);
     } else {
       static_assert(std::is_convertible_v<const E&, compute_type<T>>,
                     "heddle::tensor: what is assigned to a view is no expression and no value");

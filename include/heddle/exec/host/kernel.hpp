@@ -476,7 +476,7 @@ HEDDLE_VECTORIZE HEDDLE_TARGET_AVX512 void run_pass_avx512(const kernel_frame& f
 #endif
 
 template <class Program, class Configuration, int... Pass>
-const kernel* kernels_for(isa level, std::integer_sequence<int, Pass...>) {
+const kernel* kernels_for([[maybe_unused]] isa level, std::integer_sequence<int, Pass...>) {
 #if HEDDLE_ISA_CHOICE
   static constexpr kernel avx512[] = {&run_pass_avx512<Program, Pass, Configuration>...};
   static constexpr kernel avx2[] = {&run_pass_avx2<Program, Pass, Configuration>...};

@@ -96,12 +96,14 @@ class axis_order {
     return -1;
   }
   constexpr int size() const { return size_; }
+  /// Whether there were more axes than there is room for.
+  constexpr bool overflows() const { return overflows_; }
 
  private:
   constexpr void insert(int place, std::uint8_t axis) {
     if (size_ == max_axes) {
-      throw "heddle: the statement has more than 8 axes, reduced ones included: store a part of it "
-            "in a tensor first";
+      overflows_ = true;
+      return;
     }
     for (int i = size_; i > place; --i) order_[i] = order_[i - 1];
     order_[place] = axis;
@@ -109,6 +111,7 @@ class axis_order {
   }
   std::uint8_t order_[max_axes] = {};
   int size_ = 0;
+  bool overflows_ = false;
 };
 
 constexpr int classes_of(const builder& b, std::uint64_t packed, std::uint8_t* out) {
@@ -121,7 +124,8 @@ constexpr int classes_of(const builder& b, std::uint64_t packed, std::uint8_t* o
   return count;
 }
 
-constexpr axis_map map_classes(const builder& b, const axis_order& order, std::uint64_t packed) {
+constexpr axis_map map_classes(const builder& b, const axis_order& order, std::uint64_t packed,
+                               bool& aligned) {
   std::uint8_t classes[max_axes] = {};
   const int count = classes_of(b, packed, classes);
   axis_map map = empty_map;
@@ -133,10 +137,7 @@ constexpr axis_map map_classes(const builder& b, const axis_order& order, std::u
       continue;
     }
     const auto axis = static_cast<unsigned>(order.find(classes[i]));
-    if ((seen >> axis & 1u) != 0) {
-      throw "heddle: broadcasting aligns two axes of one operand with each other (a reduction "
-            "without keepdim combined with its own operand?): use keepdim";
-    }
+    if ((seen >> axis & 1u) != 0) aligned = true;
     seen |= 1u << axis;
     map = with_axis(map, i, axis);
   }
@@ -145,12 +146,39 @@ constexpr axis_map map_classes(const builder& b, const axis_order& order, std::u
 
 }  // namespace detail
 
+/// Why a traced statement has no graph. Told, not thrown: `exec::statement` then says it in one line.
+enum class framing_problem : std::uint8_t {
+  none,
+  axes,     ///< more than max_axes axes, reduced ones included
+  aligned,  ///< broadcasting aligns two axes of one operand with each other
+};
+
 /// A traced statement: its graph, and how each operand slot lies in the iteration space (operands
 /// that no root needs any more still take part in broadcasting).
 struct framed {
   graph result;
   list<axis_map> operand_maps;
+  framing_problem problem = framing_problem::none;
 };
+
+namespace detail {
+
+/// Stands in for a statement that cannot be framed: its roots are constants.
+constexpr void refuse(framed& statement, framing_problem problem, int root_count) {
+  builder b;
+  const std::uint16_t zero = b.constant(dtype::f32, 0);
+  for (int i = 0; i < root_count; ++i) {
+    b.emit({.code = op::store,
+            .type = dtype::f32,
+            .a = zero,
+            .b = static_cast<std::uint16_t>(i),
+            .extra = empty_map});
+  }
+  statement.result.nodes = b.nodes();
+  statement.problem = problem;
+}
+
+}  // namespace detail
 
 /// The graph of the traced roots; root k becomes the store of output slot k.
 constexpr framed frame_statement(const builder& trace, const symbol* roots, int root_count) {
@@ -170,6 +198,12 @@ constexpr framed frame_statement(const builder& trace, const symbol* roots, int 
     order.append(classes, detail::classes_of(trace, old[i].extra, classes));
   }
 
+  framed statement;
+  if (order.overflows()) {
+    detail::refuse(statement, framing_problem::axes, root_count);
+    return statement;
+  }
+  bool aligned = false;
   builder b;
   b.user_ops = trace.user_ops;
   list<std::uint16_t> renamed(old.size(), no_node);
@@ -181,7 +215,7 @@ constexpr framed frame_statement(const builder& trace, const symbol* roots, int 
     if (operands > 1) n.b = renamed[n.b];
     if (operands > 2) n.c = renamed[n.c];
     if (detail::has_axis_map(n.code)) {
-      n.extra = detail::map_classes(trace, order, n.extra);
+      n.extra = detail::map_classes(trace, order, n.extra, aligned);
     } else if (is_reduction(n.code) || n.code == op::count || n.code == op::iota) {
       unsigned mask = 0;
       for (int k = 0; k < max_axes; ++k) {
@@ -205,9 +239,12 @@ constexpr framed frame_statement(const builder& trace, const symbol* roots, int 
             .type = b[value].type,
             .a = value,
             .b = static_cast<std::uint16_t>(i),
-            .extra = detail::map_classes(trace, order, pack_classes(roots[i]))});
+            .extra = detail::map_classes(trace, order, pack_classes(roots[i]), aligned)});
   }
-  framed statement;
+  if (aligned) {
+    detail::refuse(statement, framing_problem::aligned, root_count);
+    return statement;
+  }
   statement.result.nodes = b.nodes();
   statement.result.user_ops = b.user_ops;
   for (const node& n : old) {
@@ -228,7 +265,9 @@ constexpr framed frame_statement(const builder& trace, const symbol* roots, int 
 
 /// The graph alone.
 constexpr graph frame(const builder& trace, const symbol* roots, int root_count) {
-  return frame_statement(trace, roots, root_count).result;
+  framed statement = frame_statement(trace, roots, root_count);
+  if (statement.problem != framing_problem::none) throw "heddle: the trace cannot be framed";
+  return statement.result;
 }
 
 }  // namespace heddle::inline v0::graph
