@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Counts heap allocations of the whole process, operator new's included, between two points. Include in
-// one unit of a program: it stands in front of the C library's malloc.
+// Counts heap allocations of the whole process, operator new's included, between two points.
+// Include in one unit of a program: it stands in front of the C library's malloc.
 #pragma once
 
 #include <cerrno>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Goal C11: the tape. A chain of 10^6 statements on one element, differentiated, and a chain of eight
-// multiplications with its backward pass.
-#include <heddle/autograd/record.hpp>
-
+// Goal C11: the tape. A chain of 10^6 statements on one element, differentiated, and a chain of
+// eight multiplications with its backward pass.
 #include "limits.hpp"
 #include "numbers.hpp"
+
+#include <heddle/autograd/record.hpp>
 #if defined(HEDDLE_BENCH_LIBTORCH)
 #include <torch/torch.h>
 #endif
@@ -42,10 +42,8 @@ chain_times run_chain(std::int64_t nodes, Build build, Differentiate differentia
   std::vector<double> forward, backward;
   for (int round = 0; round < 7; ++round) {
     decltype(build()) end;
-    forward.push_back(bench::seconds_of([&](std::int64_t) { end = build(); }, 1) /
-                      count);
-    backward.push_back(bench::seconds_of([&](std::int64_t) { differentiate(end); }, 1) /
-                       count);
+    forward.push_back(bench::seconds_of([&](std::int64_t) { end = build(); }, 1) / count);
+    backward.push_back(bench::seconds_of([&](std::int64_t) { differentiate(end); }, 1) / count);
   }
   t.forward = bench::median(forward);
   t.backward = bench::median(backward);
@@ -54,10 +52,12 @@ chain_times run_chain(std::int64_t nodes, Build build, Differentiate differentia
 
 void print(const char* name, const chain_times& t, const chain_times& first) {
   const double own = t.forward + t.backward;
-  std::printf("| 10^6 statements, a node | %s, 1 thread | %s (forward %s, backward %s, %.0f bytes) | %s | — |\n",
-              name, bench::time_text(own).c_str(), bench::time_text(t.forward).c_str(),
-              bench::time_text(t.backward).c_str(), t.bytes,
-              bench::ratio_text(own / (first.forward + first.backward)).c_str());
+  std::printf(
+      "| 10^6 statements, a node | %s, 1 thread | %s (forward %s, backward %s, %.0f bytes) | %s | "
+      "— |\n",
+      name, bench::time_text(own).c_str(), bench::time_text(t.forward).c_str(),
+      bench::time_text(t.backward).c_str(), t.bytes,
+      bench::ratio_text(own / (first.forward + first.backward)).c_str());
   std::fflush(stdout);
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Goal C1: relu(a*b + c) * 2 over 2^26 floats, the result allocated each time.
-#include <heddle/exec/evaluate.hpp>
-
 #include "limits.hpp"
 #include "numbers.hpp"
+
+#include <heddle/exec/evaluate.hpp>
 
 int main(int, char** arguments) {
   bench::tune(arguments);
@@ -18,11 +18,11 @@ int main(int, char** arguments) {
       const heddle::tensor<float, 1> y = maximum(a * b + c, 0) * 2;
       bench::keep(y.data());
     }));
-    contenders.push_back(bench::enter("heddle, assigned", threads,
-                                      [&, y = heddle::tensor<float, 1>(a.clone())] {
-                                        assign(y, maximum(a * b + c, 0) * 2);
-                                        bench::keep(y.data());
-                                      }));
+    contenders.push_back(
+        bench::enter("heddle, assigned", threads, [&, y = heddle::tensor<float, 1>(a.clone())] {
+          assign(y, maximum(a * b + c, 0) * 2);
+          bench::keep(y.data());
+        }));
 #if defined(HEDDLE_BENCH_LIBTORCH)
     const c10::InferenceMode inference;
     const at::Tensor ta = bench::shared(a), tb = bench::shared(b), tc = bench::shared(c);

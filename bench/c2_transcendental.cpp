@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Goal C2: tanh(a*b + exp(a-c)) over 2^22 and 2^12 floats, the result allocated each time.
-#include <heddle/exec/evaluate.hpp>
-
 #include "limits.hpp"
 #include "numbers.hpp"
 
+#include <heddle/exec/evaluate.hpp>
+
 int main(int, char** arguments) {
   bench::tune(arguments);
-  // Operations of one element that a processor cannot do without, counted in multiply-adds: ten for exp
-  // (range reduction and a polynomial), fifteen for tanh, and the three of the statement.
+  // Operations of one element that a processor cannot do without, counted in multiply-adds: ten for
+  // exp (range reduction and a polynomial), fifteen for tanh, and the three of the statement.
   constexpr double operations = 28;
   bench::head("C2: tanh(a*b + exp(a-c)), fp32");
   for (const int power : {12, 22}) {

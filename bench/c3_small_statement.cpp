@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Goal C3: four operations on 16 floats, the result allocated each time: what a statement costs beyond
-// its arithmetic.
-#include <heddle/exec/evaluate.hpp>
-
+// Goal C3: four operations on 16 floats, the result allocated each time: what a statement costs
+// beyond its arithmetic.
 #include "limits.hpp"
 #include "numbers.hpp"
+
+#include <heddle/exec/evaluate.hpp>
 
 int main(int, char** arguments) {
   bench::tune(arguments);

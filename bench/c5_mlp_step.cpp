@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Goal C5: one SGD step of the multilayer perceptron 784-32-32-10 (relu, cross entropy), batches of 1
-// and 32, and its heap allocations.
+// Goal C5: one SGD step of the multilayer perceptron 784-32-32-10 (relu, cross entropy), batches of
+// 1 and 32, and its heap allocations.
 #include <cmath>
-
-#include <heddle/autograd/matmul.hpp>
-#include <heddle/nn/functional.hpp>
-#include <heddle/nn/linear.hpp>
-#include <heddle/optim/sgd.hpp>
 
 #include "allocations.hpp"
 #include "limits.hpp"
 #include "numbers.hpp"
 #include "peers/handwritten_mlp.hpp"
+
+#include <heddle/autograd/matmul.hpp>
+#include <heddle/nn/functional.hpp>
+#include <heddle/nn/linear.hpp>
+#include <heddle/optim/sgd.hpp>
 #if defined(HEDDLE_BENCH_LIBTORCH)
 #include <torch/torch.h>
 #endif
@@ -100,7 +100,8 @@ void copy_to(const variable<float, Rank>& from, std::vector<float>& to) {
 }
 
 #if defined(HEDDLE_BENCH_LIBTORCH)
-// Functions on tensors, SGD's fused-in-place update: faster than torch::nn::Module and torch::optim.
+// Functions on tensors, SGD's fused-in-place update: faster than torch::nn::Module and
+// torch::optim.
 struct torch_model {
   at::Tensor w[3], b[3];
   explicit torch_model(const model& m) {
@@ -169,9 +170,8 @@ void run(std::int64_t batch) {
   std::printf("\nheap allocations of a step: heddle %d, without modules %d, by hand (oneDNN's) %d",
               static_cast<int>(bench::allocations_of([&] { modules.step(x, target); })),
               static_cast<int>(bench::allocations_of([&] { own.step(x, target); })),
-              static_cast<int>(bench::allocations_of([&] {
-                bench::keep(by_hand.step(x.data(), target.data(), lr));
-              })));
+              static_cast<int>(bench::allocations_of(
+                  [&] { bench::keep(by_hand.step(x.data(), target.data(), lr)); })));
 #if defined(HEDDLE_BENCH_LIBTORCH)
   std::printf(", libtorch %d",
               static_cast<int>(bench::allocations_of([&] { torch_own.step(tx, ttarget); })));
@@ -182,12 +182,12 @@ void run(std::int64_t batch) {
   bench::head(name.c_str());
   // forward, dw of three layers and dx of two
   const double multiply_adds =
-      static_cast<double>(batch) * (2.0 * inputs * hidden + 3.0 * hidden * hidden + 3.0 * hidden * classes);
+      static_cast<double>(batch) *
+      (2.0 * inputs * hidden + 3.0 * hidden * hidden + 3.0 * hidden * classes);
   const double limit = multiply_adds / bench::fma_rate(1);
   std::vector<bench::contender> contenders;
   contenders.push_back(bench::enter("heddle", 1, [&] { modules.step(x, target); }));
-  contenders.push_back(
-      bench::enter("heddle without modules", 1, [&] { own.step(x, target); }));
+  contenders.push_back(bench::enter("heddle without modules", 1, [&] { own.step(x, target); }));
   if (bench::most_threads() > 1 && batch > 1) {
     contenders.push_back(bench::enter("heddle", 2, [&] { modules.step(x, target); }));
   }
@@ -198,9 +198,8 @@ void run(std::int64_t batch) {
   }
 #endif
   for (int threads = 1; threads <= (batch > 1 ? bench::most_threads() : 1); ++threads) {
-    contenders.push_back(bench::enter("by hand", threads, [&] {
-      bench::keep(by_hand.step(x.data(), target.data(), lr));
-    }));
+    contenders.push_back(bench::enter(
+        "by hand", threads, [&] { bench::keep(by_hand.step(x.data(), target.data(), lr)); }));
   }
   bench::row("batch " + std::to_string(batch), limit, contenders);
 }

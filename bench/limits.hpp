@@ -18,8 +18,9 @@ namespace bench {
 namespace detail {
 
 #if defined(__x86_64__)
-__attribute__((target("avx512f"), noinline)) inline void triad_avx512(const float* b, const float* c,
-                                                                      float* a, std::int64_t n) {
+__attribute__((target("avx512f"), noinline)) inline void triad_avx512(const float* b,
+                                                                      const float* c, float* a,
+                                                                      std::int64_t n) {
   const __m512 s = _mm512_set1_ps(3.0f);
   for (std::int64_t i = 0; i < n; i += 16) {
     _mm512_stream_ps(a + i, _mm512_fmadd_ps(s, _mm512_load_ps(c + i), _mm512_load_ps(b + i)));
@@ -102,10 +103,11 @@ inline double stream_bandwidth(int threads, std::int64_t bytes = std::int64_t{76
   };
   float *a = make(), *b = make(), *c = make();
   const double time = race({enter("triad", threads, [=] {
-    heddle::parallel_for(0, n / 4096, n / 4096 / threads, [&](std::int64_t first, std::int64_t last) {
-      const std::int64_t at = first * 4096;
-      detail::triad(b + at, c + at, a + at, (last - first) * 4096);
-    });
+    heddle::parallel_for(0, n / 4096, n / 4096 / threads,
+                         [&](std::int64_t first, std::int64_t last) {
+                           const std::int64_t at = first * 4096;
+                           detail::triad(b + at, c + at, a + at, (last - first) * 4096);
+                         });
     keep(a);
   })})[0];
   for (float* each : {a, b, c}) std::free(each);
@@ -117,9 +119,8 @@ inline double fma_rate(int threads) {
   constexpr std::int64_t times = 1 << 14;
   double count = 0;
   const double time = race({enter("fma", threads, [&] {
-    heddle::parallel_for(0, threads, 1, [&](std::int64_t, std::int64_t) {
-      count = detail::fma_call(times);
-    });
+    heddle::parallel_for(0, threads, 1,
+                         [&](std::int64_t, std::int64_t) { count = detail::fma_call(times); });
   })})[0];
   return count * threads / time;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How the goal benches measure: contenders take turns in one process, each with its own thread count,
-// and their medians stand side by side in a row of a table, with the physical limit beside them.
+// How the goal benches measure: contenders take turns in one process, each with its own thread
+// count, and their medians stand side by side in a row of a table, with the physical limit beside
+// them.
 #pragma once
 
 #include <algorithm>
@@ -27,9 +28,10 @@
 
 namespace bench {
 
-/// Starts the program again in the environment that serves the peers best: no OPENBLAS_* settings (they
-/// halve OpenBLAS), a malloc that keeps large blocks (otherwise page faults dominate) in huge pages, and
-/// LibTorch's AVX-512 kernels where the processor has it. What the caller set otherwise stays.
+/// Starts the program again in the environment that serves the peers best: no OPENBLAS_* settings
+/// (they halve OpenBLAS), a malloc that keeps large blocks (otherwise page faults dominate) in huge
+/// pages, and LibTorch's AVX-512 kernels where the processor has it. What the caller set otherwise
+/// stays.
 inline void tune(char** arguments) {
   if (std::getenv("HEDDLE_BENCH_TUNED") != nullptr) return;
   unsetenv("OPENBLAS_CORETYPE");
@@ -80,7 +82,8 @@ inline long interruptions() {
   return usage.ru_nivcsw;
 }
 
-/// As seconds_of; a turn that was interrupted is repeated a few times, and the least interrupted counts.
+/// As seconds_of; a turn that was interrupted is repeated a few times, and the least interrupted
+/// counts.
 inline double undisturbed_seconds_of(const std::function<void(std::int64_t)>& repeat,
                                      std::int64_t times) {
   double best = 0;
@@ -111,8 +114,8 @@ inline double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-/// Seconds per repetition of each contender: medians of `rounds` rounds in which all take their turn,
-/// each for about `turn` seconds, after a warm-up.
+/// Seconds per repetition of each contender: medians of `rounds` rounds in which all take their
+/// turn, each for about `turn` seconds, after a warm-up.
 inline std::vector<double> race(const std::vector<contender>& contenders, int rounds = 9,
                                 double turn = 0.004) {
   std::vector<std::int64_t> times;
@@ -167,12 +170,13 @@ inline void head(const char* goal) {
   if (getloadavg(&load, 1) == 1 && load > 0.5) {
     std::printf("\nThe machine is not quiet: load %.1f.\n", load);
   }
-  std::printf("\n%s\n\n| work | contender | time | × heddle | of the limit |\n|---|---|---|---|---|\n",
-              goal);
+  std::printf(
+      "\n%s\n\n| work | contender | time | × heddle | of the limit |\n|---|---|---|---|---|\n",
+      goal);
 }
 
-/// Races contenders, heddle's first, and prints a row each. `limit`: seconds that the machine needs at
-/// least; 0: not known.
+/// Races contenders, heddle's first, and prints a row each. `limit`: seconds that the machine needs
+/// at least; 0: not known.
 inline std::vector<double> row(const std::string& work, double limit,
                                const std::vector<contender>& contenders, int rounds = 9,
                                double turn = 0.004) {

@@ -20,7 +20,8 @@ void forward(const float* x, const float* w, const float* b, float* y, int batch
     int j = 0;
     for (; j + 4 <= out; j += 4) {
       float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-      const float *r0 = w + static_cast<std::int64_t>(j) * in, *r1 = r0 + in, *r2 = r1 + in, *r3 = r2 + in;
+      const float *r0 = w + static_cast<std::int64_t>(j) * in, *r1 = r0 + in, *r2 = r1 + in,
+                  *r3 = r2 + in;
       for (int i = 0; i < in; ++i) {
         s0 += x[i] * r0[i];
         s1 += x[i] * r1[i];

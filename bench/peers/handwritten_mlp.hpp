@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The multilayer perceptron 784-32-32-10 with relu, cross entropy and SGD as one writes it by hand in
-// C++: loops for one sample, oneDNN's sgemm for batches, the update within the weight gradient's product.
+// The multilayer perceptron 784-32-32-10 with relu, cross entropy and SGD as one writes it by hand
+// in C++: loops for one sample, oneDNN's sgemm for batches, the update within the weight gradient's
+// product.
 #pragma once
 
 #include <cstdint>

@@ -98,7 +98,8 @@ TEST_CASE("second derivatives of softmax and layer norm agree with differences")
 TEST_CASE("second derivatives pass through several statements and broadcasts") {
   const tensor<double, 2> x = randn<double, 2>({3, 1});
   const auto f = [](const auto& v) {
-    const variable<double, 2> wide = v * weights(extents<2>{3, 4});  // an extent that happens to be 1
+    const variable<double, 2> wide =
+        v * weights(extents<2>{3, 4});  // an extent that happens to be 1
     const variable<double, 1> s = sum<0>(wide * wide);
     return variable<double, 1>(s * exp(-s));
   };

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The tape: what is recorded, when gradients are final, what is freed, how deep it may go.
-#include <pthread.h>
-
 #include <cmath>
+#include <pthread.h>
 #include <string>
 #include <vector>
 
@@ -241,7 +240,7 @@ TEST_CASE("a pass stops at a variable with its final gradient, and goes on") {
   const auto x = leaf({1, 2});
   const variable<double, 1> h = x * x;
   const variable<double, 1> a = h * 3;
-  const variable<double, 1> b = h * a;   // 3 h^2
+  const variable<double, 1> b = h * a;  // 3 h^2
   const variable<double, 0> loss = sum(b);
   backward_pass pass(loss);
   CHECK(values(pass.run_until(h)) == list{6, 24});
@@ -272,7 +271,8 @@ TEST_CASE("a pass that is abandoned leaves nothing waiting") {
   CHECK(values(x.grad()) == list{4, 32});
 }
 
-TEST_CASE("a pass that throws leaves nothing waiting, and the graph usable where it was not freed") {
+TEST_CASE(
+    "a pass that throws leaves nothing waiting, and the graph usable where it was not freed") {
   const auto x = leaf({1, 2});
   bool refuse = true;
   add_gradient_hook(x, [&](const any_tensor&) {

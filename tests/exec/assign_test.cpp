@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Writing in place: overlaps go through a temporary, versions count, wrong destinations are refused.
+// Writing in place: overlaps go through a temporary, versions count, wrong destinations are
+// refused.
 #include <cstdint>
 #include <vector>
 
@@ -196,8 +197,7 @@ TEST_CASE("assignments to slices at odd addresses and strides equal plain loops"
     for (std::int64_t i = 0; i < n; ++i) {
       for (std::int64_t j = 0; j < 3 * n + 1; ++j) {
         const bool written = j % 3 == 1;
-        const double want =
-            written ? before(i, j) * static_cast<double>(j / 3) - 1 : before(i, j);
+        const double want = written ? before(i, j) * static_cast<double>(j / 3) - 1 : before(i, j);
         REQUIRE(x(i, j) == want);
       }
     }

@@ -66,7 +66,7 @@ bool same_bits(const tensor<T, Rank>& a, const tensor<T, Rank>& b) {
   return std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * sizeof(T)) == 0;
 }
 
-constexpr std::int64_t sizes[] = {0,  1,  2,  15, 16,  17,  31,  32,   33,
+constexpr std::int64_t sizes[] = {0,  1,  2,  15,  16,  17,  31,   32,   33,
                                   63, 64, 65, 255, 256, 257, 1000, 70001};
 
 }  // namespace
@@ -125,22 +125,18 @@ TEST_CASE("operands broadcast by NumPy's rule, static ranks and run-time extents
 
 TEST_CASE("transposed, permuted, sliced and expanded views are operands like any other") {
   const tensor<float, 3> x = numbers<float, 3>({19, 33, 5});
-  const tensor<float, 3> t = x.transpose();          // (19, 5, 33)
-  const tensor<float, 3> p = permute<2, 0, 1>(x);    // (5, 19, 33)
+  const tensor<float, 3> t = x.transpose();                               // (19, 5, 33)
+  const tensor<float, 3> p = permute<2, 0, 1>(x);                         // (5, 19, 33)
   const tensor<float, 3> s = x(slice(0, 19, 2), slice(1, 33, 3), all());  // (10, 11, 5)
-  CHECK(differences(evaluate(t * 2 + 1), [&](auto i, auto j, auto k) {
-          return at(x, i, k, j) * 2 + 1;
-        }) == 0);
-  CHECK(differences(evaluate(p * p.contiguous()), [&](auto i, auto j, auto k) {
-          return at(x, j, k, i) * at(x, j, k, i);
-        }) == 0);
-  CHECK(differences(evaluate(-s), [&](auto i, auto j, auto k) {
-          return -at(x, 2 * i, 1 + 3 * j, k);
-        }) == 0);
+  CHECK(differences(evaluate(t * 2 + 1),
+                    [&](auto i, auto j, auto k) { return at(x, i, k, j) * 2 + 1; }) == 0);
+  CHECK(differences(evaluate(p * p.contiguous()),
+                    [&](auto i, auto j, auto k) { return at(x, j, k, i) * at(x, j, k, i); }) == 0);
+  CHECK(differences(evaluate(-s),
+                    [&](auto i, auto j, auto k) { return -at(x, 2 * i, 1 + 3 * j, k); }) == 0);
   const tensor<float, 1> row = numbers<float, 1>({5});
-  CHECK(differences(evaluate(expand(row, {7, 5}) + row), [&](auto, auto, auto k) {
-          return 2 * at(row, k);
-        }) == 0);
+  CHECK(differences(evaluate(expand(row, {7, 5}) + row),
+                    [&](auto, auto, auto k) { return 2 * at(row, k); }) == 0);
   // sums over a transposed operand, both ways of lying in memory
   CHECK(differences(evaluate(sum<-1>(t)), [&](auto, auto j, auto k) {
           double total = 0;
@@ -294,9 +290,8 @@ TEST_CASE("where, comparisons and logical functions choose element by element") 
   CHECK(differences(x, [&](auto, auto j, auto k) {
           return (at(a, j, k) != 0) != (at(b, j, k) != 0);
         }) == 0);
-  CHECK(differences(n, [&](auto, auto j, auto k) {
-          return !(at(a, j, k) > 1 || at(b, j, k) <= 2);
-        }) == 0);
+  CHECK(differences(
+            n, [&](auto, auto j, auto k) { return !(at(a, j, k) > 1 || at(b, j, k) <= 2); }) == 0);
 }
 
 TEST_CASE("bool arithmetic is or and and, as PyTorch has it") {
@@ -389,8 +384,7 @@ TEST_CASE("16-bit floats are computed in f32 and rounded once") {
 
 TEST_CASE("a cast truncates towards zero, and makes truth values of what is not 0") {
   const tensor<float, 1> x{-1.5f, 0.0f, 0.25f, 2.75f};
-  const auto [whole, truth, wide] =
-      evaluate(cast<std::int32_t>(x), cast<bool>(x), cast<double>(x));
+  const auto [whole, truth, wide] = evaluate(cast<std::int32_t>(x), cast<bool>(x), cast<double>(x));
   CHECK(whole(0) == -1);
   CHECK(whole(3) == 2);
   CHECK(truth(2));

@@ -95,9 +95,8 @@ TEST_CASE("gelu and cross entropy are one kernel forward and one backward") {
 TEST_CASE("softmax of plain operators is one kernel that reads its operand four times") {
   const tensor<float, 2> x = randn<float, 2>({12, 40});
   tensor<float, 2> y;
-  const counted_work w = work_of([&] {
-    y = exp(x - amax<-1>(x, keepdim)) / sum<-1>(exp(x - amax<-1>(x, keepdim)), keepdim);
-  });
+  const counted_work w = work_of(
+      [&] { y = exp(x - amax<-1>(x, keepdim)) / sum<-1>(exp(x - amax<-1>(x, keepdim)), keepdim); });
   CHECK(w.kernels == 1);
   CHECK(w.bytes == 5 * 480 * 4);
   const tensor<float, 2> z = softmax(x);
@@ -139,9 +138,9 @@ TEST_CASE("the derived gradients of these definitions agree with differences") {
   const tensor<std::int64_t, 1> target{0, 18, 3, 7};
   r = gradcheck([&](auto v) { return variable(cross_entropy(v, target)); }, std::tuple{x});
   CHECK_MESSAGE(r, at(r));
-  r = gradcheck([](auto v, auto g, auto b) { return variable(batch_norm(v, g, b, 1e-5)); },
-                std::tuple{randn<double, 4>({2, 3, 2, 5}), randn<double, 1>({3}),
-                           randn<double, 1>({3})});
+  r = gradcheck(
+      [](auto v, auto g, auto b) { return variable(batch_norm(v, g, b, 1e-5)); },
+      std::tuple{randn<double, 4>({2, 3, 2, 5}), randn<double, 1>({3}), randn<double, 1>({3})});
   CHECK_MESSAGE(r, at(r));
   r = gradcheck([](auto v) { return variable(v / amax(v)); }, std::tuple{x});
   CHECK_MESSAGE(r, at(r));

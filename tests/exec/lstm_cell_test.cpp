@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A layer-norm LSTM cell, written plainly: traced and differentiated by the compiler, interpreted,
-// and compiled; its gradients are right. (Ba et al. 2016, eq. 20-22; products with weights outside.)
+// and compiled; its gradients are right. (Ba et al. 2016, eq. 20-22; products with weights
+// outside.)
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -145,7 +146,8 @@ TEST_CASE("the compiled cell, forward and backward, agrees with the interpreter 
     const double step = 1e-4;
     const auto d = [&](double s) {
       return (along(t.data(), direction.data(), t.size(), s) -
-              along(t.data(), direction.data(), t.size(), -s)) / (2 * s);
+              along(t.data(), direction.data(), t.size(), -s)) /
+             (2 * s);
     };
     const double near = d(step);
     const double measured = near + (near - d(2 * step)) / 3;

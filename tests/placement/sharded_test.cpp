@@ -202,3 +202,13 @@ TEST_CASE("what a sharded model saves another placement loads") {
   const variable<float, 2> b = whole(x.to(cpu(1)));
   CHECK(values(a.value()) == values(b.value()));
 }
+
+TEST_CASE("a sharded model without gradients gives the same values, and records nothing") {
+  two_stages parts(digits_model{}, {cpu(0), cpu(1)});
+  const tensor<float, 2> x = heddle::rand<float, 2>({5, 64});
+  const variable<float, 2> recorded = parts(x);
+  const tensor<float, 2> plain = heddle::inference(parts)(x);
+  CHECK(recorded.requires_grad());
+  CHECK(plain.device() == cpu(1));
+  CHECK(values(plain) == values(recorded.value()));
+}

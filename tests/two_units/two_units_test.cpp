@@ -2,9 +2,8 @@
 // The same statements in two units of one program, compiled by other compilers or with other flags.
 #include <cmath>
 
-#include <doctest/doctest.h>
-
 #include "statements.hpp"
+#include <doctest/doctest.h>
 
 namespace {
 

@@ -8,8 +8,8 @@ namespace heddle::inline v0 {
 
 /// A backward pass in steps: `run_until(h)` gives the gradient of h as soon as it is final, before
 /// anything behind h is computed; `run()` does the rest. What has not run when it is destroyed does
-/// not run: gradients of variables that were not reached stay as they were, and the part of the graph
-/// that was not visited can be differentiated by another pass.
+/// not run: gradients of variables that were not reached stay as they were, and the part of the
+/// graph that was not visited can be differentiated by another pass.
 ///
 /// While one lives, no other pass may visit nodes that it has yet to run.
 class backward_pass {
@@ -19,8 +19,8 @@ class backward_pass {
   explicit backward_pass(const variable<T, 0>& loss, backward_options options = {})
       : backward_pass(loss, full<T, 0>({}, 1, loss.device()), options) {}
 
-  /// With the gradient of something computed from `output`. Throws shape_error where its extents are
-  /// not the variable's.
+  /// With the gradient of something computed from `output`. Throws shape_error where its extents
+  /// are not the variable's.
   template <class T, int Rank>
   backward_pass(const variable<T, Rank>& output, const tensor<T, Rank>& seed,
                 backward_options options = {})
@@ -40,14 +40,16 @@ class backward_pass {
     state_.start();
   }
 
-  /// Runs until the gradient of v is final, and returns it; what computed v has not run then. Throws
-  /// state_error where v's gradient is not ahead: v is not below the root, or has already run.
+  /// Runs until the gradient of v is final, and returns it; what computed v has not run then.
+  /// Throws state_error where v's gradient is not ahead: v is not below the root, or has already
+  /// run.
   template <class T, int Rank>
   tensor<T, Rank> run_until(const variable<T, Rank>& v) {
     detail::tape_node* const node = v.place().node.get();
     if (node == nullptr || (node->pending == 0 && !state_.is_ready(node))) {
       raise<state_error>(
-          "heddle::backward_pass: the variable is not ahead of this pass: it is not below the root, "
+          "heddle::backward_pass: the variable is not ahead of this pass: it is not below the "
+          "root, "
           "requires no gradient, or was passed already");
     }
     while (node->pending != 0) state_.step();

@@ -69,13 +69,14 @@ class function_node final : public tape_node {
   static constexpr int count = static_cast<int>(sizeof...(Inputs));
 
  public:
-  function_node(const tensor<T, Rank>& value, Backward&& backward, const Inputs&... inputs)
+  function_node(const tensor<T, Rank>& value, Backward&& backward, const Inputs&... given)
       : backward_(static_cast<Backward&&>(backward)),
         extents_(value.extents()),
         device_(value.device()),
-        kept_(kept_input<Inputs, keeps>(inputs)...),
-        edges_{input_place(inputs)...},
-        counts_{inputs.size()...} {
+        kept_(kept_input<Inputs, keeps>(given)...),
+        edges_{input_place(given)...},
+        counts_{given.size()...},
+        shapes_(given.extents()...) {
     input_count = count;
     output_count = 1;
     tape_node::inputs = edges_;
@@ -130,10 +131,10 @@ class function_node final : public tape_node {
       auto ready = evaluated(made);
       gradient sent =
           gradient_of(tensor<typename input::value_type, input::rank>(gradient_tensor(ready)));
-      if (element_count(ready.extents()) != counts_[I]) {
+      if (ready.extents() != std::get<I>(shapes_)) {
         raise<shape_error>("heddle::record: the backward function gives input ", I,
-                           " a gradient of another size: ", ready.extents(), "; ", counts_[I],
-                           " elements are expected");
+                           " a gradient of other extents: ", ready.extents(), "; ", std::get<I>(shapes_),
+                           " are expected");
       }
       sent.source = input_place(ready);
       pass.template deliver<typename input::value_type>(edges_[I], static_cast<gradient&&>(sent),
@@ -158,6 +159,7 @@ class function_node final : public tape_node {
   std::tuple<kept_input<Inputs, keeps>...> kept_;
   edge edges_[count];
   std::int64_t counts_[count];
+  std::tuple<extents<Inputs::rank>...> shapes_;
   gradient incoming_;
   bool freed_ = false;
 };

@@ -263,6 +263,10 @@ template <class T, int Rank, class... U, int... R>
 auto grad(const variable<T, Rank>& output, const std::tuple<variable<U, R>...>& inputs,
           const tensor<T, Rank>& seed, backward_options options = {}) {
   if (!output.place().node) detail::raise_not_recorded();
+  if (seed.extents() != output.extents()) {
+    raise<shape_error>("heddle::grad: the gradient's extents are not the output's: ",
+                       seed.extents(), "; ", output.extents(), " are expected");
+  }
   detail::backward_pass_state pass(options);
   if (options.create_graph) pass.record_derivative = &detail::record_by_interpretation;
   pass.add_root(output.place(), detail::gradient_of(seed));

@@ -492,6 +492,11 @@ void variable<T, Rank>::backward(const tensor<T, Rank>& seed, backward_options o
     raise<shape_error>("heddle::backward: the gradient's extents are not the variable's: ",
                        seed.extents(), "; ", value_.extents(), " are expected");
   }
+  if (options.create_graph) {
+    raise<state_error>(
+        "heddle::backward: create_graph is for grad(output, inputs), which returns the recorded "
+        "gradients; leaves collect tensors");
+  }
   detail::run_backward(place_, detail::gradient_of(seed), options);
 }
 

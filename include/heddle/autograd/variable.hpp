@@ -122,7 +122,14 @@ class variable {
   void set_grad(tensor<T, Rank> g) const;
   void zero_grad() const { set_grad({}); }
   /// Replaces the values of a leaf, its place on the tape stays: what optimizers and loading do.
-  void set_value(tensor<T, Rank> value) { value_ = static_cast<tensor<T, Rank>&&>(value); }
+  /// Throws shape_error where the extents are others: its gradient has those of the old ones.
+  void set_value(tensor<T, Rank> value) {
+    if (place_.node && value.extents() != value_.extents()) {
+      raise<shape_error>("heddle::set_value: the values' extents are not the variable's: ",
+                         value.extents(), "; ", value_.extents(), " are expected");
+    }
+    value_ = static_cast<tensor<T, Rank>&&>(value);
+  }
 
   /// Differentiates this variable, which must have rank 0, and adds to the gradients of all leaves.
   void backward(backward_options options = {}) const;
@@ -156,6 +163,7 @@ void backward_pass_state::deliver(const edge& to, gradient&& g, std::int64_t cou
   const tensor<T, 1> there = tensor_of<T, 1>(place, flat);
   const tensor<T, 1> more = tensor_of<T, 1>(g, flat);
   if (options_.create_graph) {
+    const enable_grad on;
     variable<T, 1> sum = variable<T, 1>(there, place.source) + variable<T, 1>(more, g.source);
     place = gradient_of(sum.value());
     place.source = sum.place();
@@ -197,7 +205,8 @@ class typed_leaf final : public gradient_leaf {
     const tensor<T, Rank> more = tensor_of<T, Rank>(incoming[0], extents_);
     incoming[0] = {};
     if (!grad.defined()) {
-      grad = more;
+      // what the seed or another leaf's gradient lies in is not this leaf's to keep
+      grad = more.storage()->is_unique() ? more : more.clone();
     } else {
       grad = evaluate(grad + more);
     }

@@ -34,8 +34,9 @@ inline std::string leaf_text(const leaf_view& l) { return heddle::to_string(l.ex
   std::string all;
   for (int i = 0; i < count; ++i) all += (i == 0 ? "" : ", ") + leaf_text(leaves[i]);
   raise<shape_error>(
-      "heddle::evaluate: a reduction with keepdim meets operands that are longer along the axis it "
-      "reduced: operands are ", all, "; store the reduction in a tensor first");
+      "heddle::evaluate: a reduction or one of several results has extent 1 along an axis that other "
+      "operands of the statement lengthen (a reduction with keepdim among them?): operands are ", all,
+      "; store that part in a tensor first");
 }
 
 /// The extents of the iteration space.

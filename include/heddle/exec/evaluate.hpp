@@ -351,6 +351,8 @@ inline void check_distinct(const memory_map* maps, int count) {
 /// Assigns several expressions to several tensors in one statement.
 template <class Configuration, class... T, int... Rank, class... E>
 void assign_all(const std::tuple<const tensor<T, Rank>&...>& to, const E&... e) {
+  static_assert(((E::rank <= Rank) && ...),
+                "heddle::assign: the value has more axes than the destination; reduce or squeeze it");
   using statement = exec::statement<onto_expression<T, Rank, E>...>;
   static_assert(!statement::has_variable,
                 "heddle::assign: the value holds a variable: a tensor does not keep its gradient; take "

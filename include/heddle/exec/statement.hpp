@@ -51,8 +51,8 @@ constexpr void trace_results(tracer& t, symbol* roots, int& count) {
 
 namespace exec {
 
-/// A reduction's operand must have the extent of the iteration space along the axes it removes: one of
-/// these operand slots has to.
+/// What a reduction removes and a result has is as long as the iteration space is: one of these operand
+/// slots has to have the axis' extent, not 1.
 struct reduction_check {
   graph::axis_mask axis = 0;
   std::uint64_t slots = 0;
@@ -62,30 +62,62 @@ namespace detail {
 
 using heddle::detail::tracer;
 
-/// Operand slots below each reduction, per axis it removes.
-constexpr graph::list<reduction_check> reduction_checks(const graph::graph& g) {
+/// Operand slots that reach each reduction along an axis it removes, and each result along its axes.
+/// Checks that cannot fail, as all operands with the axis are among the slots, are left out.
+constexpr graph::list<reduction_check> reduction_checks(const graph::framed& f,
+                                                        std::uint64_t whole) {
+  const graph::graph& g = f.result;
   graph::list<reduction_check> checks;
-  for (std::size_t i = 0; i < g.size(); ++i) {
-    if (!is_reduction(g[i].code)) continue;
-    graph::list<bool> below(i + 1, false);
-    below[i] = true;
-    graph::detail::mark_operands(g.nodes, below);
+  std::uint64_t having[graph::max_axes] = {};  // slots with the axis
+  const std::size_t slots = f.operand_maps.size();
+  if (slots > 64) return checks;
+  std::uint64_t unread = ~std::uint64_t{0};  // a destination, say
+  for (const graph::node& n : g.nodes) {
+    if (n.code == op::input) unread &= ~(std::uint64_t{1} << n.a);
+    if (n.code == op::gather) unread &= ~(std::uint64_t{1} << n.b);
+  }
+  for (std::size_t slot = 0; slot < slots; ++slot) {
     for (int axis = 0; axis < graph::max_axes; ++axis) {
-      if ((g[i].extra >> axis & 1u) == 0) continue;
-      reduction_check check{static_cast<graph::axis_mask>(1u << axis), 0};
-      for (std::size_t k = 0; k < i; ++k) {
+      if ((graph::mask_of(f.operand_maps[slot]) >> axis & 1) == 0) continue;
+      having[axis] |= std::uint64_t{1} << slot;
+    }
+  }
+  const auto add = [&](int axis, std::uint64_t found) {
+    if (found == 0 || (having[axis] & ~found) == 0) return;
+    const reduction_check check{static_cast<graph::axis_mask>(1u << axis), found};
+    for (const reduction_check& other : checks) {
+      if (other.axis == check.axis && other.slots == check.slots) return;
+    }
+    checks.push_back(check);
+  };
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    const bool root = g[i].code == op::store;
+    if (!root && !is_reduction(g[i].code)) continue;
+    const unsigned mask = root ? graph::mask_of(static_cast<graph::axis_map>(g[i].extra))
+                               : static_cast<unsigned>(g[i].extra);
+    for (int axis = 0; axis < graph::max_axes; ++axis) {
+      if ((mask >> axis & 1u) == 0) continue;
+      // not through reductions over the same axis: their operands' extent is not their value's
+      graph::list<bool> below(i + 1, false);
+      below[g[i].a] = true;
+      std::uint64_t found = root ? unread & having[axis] : 0;
+      for (std::size_t k = i; k-- > 0;) {
         const graph::node& n = g[k];
         if (!below[k] || (n.varies >> axis & 1) == 0) continue;
-        if (n.code != op::input && n.code != op::gather) continue;
-        const std::uint16_t slot = n.code == op::gather ? n.b : n.a;
-        // beyond 64 operands the check is left out
-        check.slots |= slot < 64 ? std::uint64_t{1} << slot : ~std::uint64_t{0};
+        if (n.code == op::input) found |= std::uint64_t{1} << n.a;
+        if (n.code == op::gather) found |= std::uint64_t{1} << n.b;
+        // coordinates and random numbers have whatever extent there is
+        if (root && (n.code == op::iota || is_random(n.code))) found = ~std::uint64_t{0};
+        for (int o = 0; o < graph::operands_of(n); ++o) below[graph::operand(n, o)] = true;
       }
-      bool known = check.slots == 0;
-      for (const reduction_check& other : checks) {
-        known = known || (other.axis == check.axis && other.slots == check.slots);
-      }
-      if (!known) checks.push_back(check);
+      add(axis, found);
+    }
+  }
+  for (std::size_t slot = 0; slot < slots; ++slot) {
+    if ((whole >> slot & 1) == 0) continue;
+    const unsigned mask = graph::mask_of(f.operand_maps[slot]);
+    for (int axis = 0; axis < graph::max_axes; ++axis) {
+      if ((mask >> axis & 1u) != 0) add(axis, std::uint64_t{1} << slot);
     }
   }
   return checks;
@@ -131,7 +163,7 @@ struct statement {
     const graph::framed f = trace(t);
     s.operands = t.operands;
     s.scalars = t.scalars;
-    s.checks = detail::reduction_checks(f.result).size();
+    s.checks = detail::reduction_checks(f, t.whole).size();
     s.problem = f.problem;
     return s;
   }();
@@ -168,7 +200,7 @@ struct statement {
       if (n.code == op::input || n.code == op::gather) t.wanted.values[slot] = t.variables[slot];
       if (n.code == op::store) t.output_maps.values[n.b] = static_cast<graph::axis_map>(n.extra);
     }
-    detail::fill(t.checks, detail::reduction_checks(f.result));
+    detail::fill(t.checks, detail::reduction_checks(f, traced.whole));
     return t;
   }();
 };

@@ -81,6 +81,10 @@ class sharded {
   /// As the model's own call; arguments may be on any device.
   template <class... X>
   decltype(auto) operator()(const X&... x) {
+    return forward(x...);
+  }
+  template <class... X>
+  decltype(auto) forward(const X&... x) {
     const placement_scope scope;
     return call(model_, x...);
   }
@@ -96,6 +100,8 @@ class sharded {
   /// The model's members under the model's names: `parameters(s)`, `state_dict(s)` and all else of
   /// a module knows nothing of the placement.
   void visit_members(member_visitor& visitor) { model_.visit_members(visitor); }
+  /// None of its own: inputs go where each layer is.
+  const detail::parameter_state* first_parameter() const noexcept { return nullptr; }
 
  private:
   Model model_;

@@ -24,10 +24,10 @@ struct operands {
   tensor<T, 1> b, c;
 
   operands(std::int64_t rows, std::int64_t columns, int layout, generator& from) {
-    a = layout == 0   ? randn<T, 2>({rows, columns}, from)
-        : layout == 1 ? tensor<T, 2>(randn<T, 2>({columns, rows}, from).transpose())
-                      : tensor<T, 2>(randn<T, 2>({rows, 3 * columns}, from)(
-                            all(), slice(1, 3 * columns, 3)));
+    a = layout == 0 ? randn<T, 2>({rows, columns}, from)
+        : layout == 1
+            ? tensor<T, 2>(randn<T, 2>({columns, rows}, from).transpose())
+            : tensor<T, 2>(randn<T, 2>({rows, 3 * columns}, from)(all(), slice(1, 3 * columns, 3)));
     b = randn<T, 1>({columns}, from);
     c = randn<T, 1>({rows}, from);
   }

@@ -13,9 +13,9 @@
 #define HEDDLE_VECTORIZE __attribute__((flatten))
 #define HEDDLE_LANE_LOOP _Pragma("clang loop vectorize(assume_safety) interleave(disable)")
 #else
-#define HEDDLE_VECTORIZE                                                              \
-  __attribute__((flatten, noinline,                                                   \
-                 optimize("O3,no-trapping-math,no-math-errno,no-thread-jumps,"        \
+#define HEDDLE_VECTORIZE                                                       \
+  __attribute__((flatten, noinline,                                            \
+                 optimize("O3,no-trapping-math,no-math-errno,no-thread-jumps," \
                           "no-tree-sink,no-tree-pre,no-code-hoisting,no-split-paths")))
 #define HEDDLE_LANE_LOOP _Pragma("GCC ivdep")
 #endif
@@ -28,13 +28,21 @@
 
 #define HEDDLE_TARGET_AVX2 __attribute__((target("avx2,fma,bmi,bmi2,f16c")))
 #if defined(__clang__)
-#define HEDDLE_TARGET_AVX512                                                        \
+#define HEDDLE_TARGET_AVX512                                                          \
   __attribute__((target("avx2,fma,bmi,bmi2,f16c,avx512f,avx512bw,avx512dq,avx512vl"), \
                  min_vector_width(512)))
 #else
-#define HEDDLE_TARGET_AVX512                                                              \
-  __attribute__((target("avx2,fma,bmi,bmi2,f16c,avx512f,avx512bw,avx512dq,avx512vl," \
-                        "prefer-vector-width=512")))
+#define HEDDLE_TARGET_AVX512                                              \
+  __attribute__((                                                         \
+      target("avx2,fma,bmi,bmi2,f16c,avx512f,avx512bw,avx512dq,avx512vl," \
+             "prefer-vector-width=512")))
+#endif
+
+// A unit compiled for AVX-512 would otherwise use half of its vectors: g++ prefers 256 bits by default.
+#if defined(__AVX512F__) && !defined(__clang__)
+#define HEDDLE_TARGET_UNIT __attribute__((target("prefer-vector-width=512")))
+#else
+#define HEDDLE_TARGET_UNIT
 #endif
 
 namespace heddle::inline v0::exec {

@@ -123,7 +123,7 @@ constexpr T identity() {
 // What a step needs to know beyond its node's words, packed so that equal nodes of two programs are
 // one function: dtypes of the operands (4 bits each), which of them vary from lane to lane (3 bits),
 // whether the node does (1), whether the lanes' axis matters and which it is (4), and the index of
-// its read or value (16).
+// its read or value (16), and whether the value must be the same in all passes (1).
 namespace step_bits {
 constexpr dtype operand_type(std::uint64_t info, int i) {
   return static_cast<dtype>(info >> (4 * i) & 0xFu);
@@ -131,7 +131,8 @@ constexpr dtype operand_type(std::uint64_t info, int i) {
 constexpr bool operand_lane(std::uint64_t info, int i) { return (info >> (12 + i) & 1u) != 0; }
 constexpr bool lane(std::uint64_t info) { return (info >> 15 & 1u) != 0; }
 constexpr int inner(std::uint64_t info) { return static_cast<int>(info >> 16 & 0xFu) - 1; }
-constexpr int index(std::uint64_t info) { return static_cast<int>(info >> 20); }
+constexpr int index(std::uint64_t info) { return static_cast<int>(info >> 20 & 0xFFFFu); }
+constexpr bool exact(std::uint64_t info) { return (info >> 36 & 1u) != 0; }
 }  // namespace step_bits
 
 template <class Program>
@@ -163,6 +164,37 @@ constexpr int position_of(const pass_info& pass, int id) {
   return 0;
 }
 
+/// Whether values are compared with an extremum of them that another pass found, as the derivative of
+/// amax does: then all passes must round alike.
+template <class Program>
+inline constexpr bool compares_extrema = [] {
+  const auto& p = plan_of<Program>;
+  for (int id = 0; id < Program::node_count; ++id) {
+    const graph::node& n = p.graph_nodes[static_cast<std::size_t>(id)];
+    if (n.code < op::equal || n.code > op::greater_equal) continue;
+    for (const std::uint16_t x : {n.a, n.b}) {
+      const op code = p.graph_nodes[x].code;
+      if (code == op::amax || code == op::amin) return true;
+    }
+  }
+  return false;
+}();
+
+/// x, rounded: no multiplication is contracted with what adds its result. The compiler does not know
+/// that `guard` is 0, and the bits go through integers, which it does vectorise.
+template <class T>
+HEDDLE_INLINE T rounded(T x, [[maybe_unused]] float guard) {
+  if constexpr (std::is_same_v<T, float>) {
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) |
+                                std::bit_cast<std::uint32_t>(guard));
+  } else if constexpr (std::is_same_v<T, double>) {
+    return std::bit_cast<double>(std::bit_cast<std::uint64_t>(x) |
+                                 std::bit_cast<std::uint32_t>(guard));
+  } else {
+    return x;
+  }
+}
+
 template <class Program, int Pass>
 constexpr std::uint64_t step_info(int id) {
   const auto& p = plan_of<Program>;
@@ -179,6 +211,7 @@ constexpr std::uint64_t step_info(int id) {
   if (n.code == op::iota || is_random(n.code) || n.code == op::gather) {
     info |= static_cast<std::uint64_t>(pass.inner + 1) << 16;
   }
+  if (compares_extrema<Program>) info |= std::uint64_t{1} << 36;
   return info | static_cast<std::uint64_t>(position_of<Program>(pass, id)) << 20;
 }
 
@@ -296,6 +329,7 @@ HEDDLE_INLINE void step(values<N>& s, values<N>& v, const kernel_frame& f, std::
   } else {
     result = static_cast<T>(op_traits<n.code>::value(get(first{})));
   }
+  if constexpr (bits::exact(Info)) result = rounded(result, f.guard);
 }
 
 template <class Program, int Pass, int Id, bool Lane, int N>
@@ -458,7 +492,7 @@ using body_of =
 // g++'s inliner gives a caller without a floating-point expression of its own the flags of its
 // callees, and no-trapping-math would be lost: the comparison with `guard` is that expression.
 template <class Program, int Pass, class Configuration>
-HEDDLE_VECTORIZE void run_pass(const kernel_frame& f) {
+HEDDLE_VECTORIZE HEDDLE_TARGET_UNIT void run_pass(const kernel_frame& f) {
   if (f.guard < 0.0f) return;
   body_of<Program, Pass>::run(f);
 }

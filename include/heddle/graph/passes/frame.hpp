@@ -146,7 +146,8 @@ constexpr axis_map map_classes(const builder& b, const axis_order& order, std::u
 
 }  // namespace detail
 
-/// Why a traced statement has no graph. Told, not thrown: `exec::statement` then says it in one line.
+/// Why a traced statement has no graph. Told, not thrown: `exec::statement` then says it in one
+/// line.
 enum class framing_problem : std::uint8_t {
   none,
   axes,     ///< more than max_axes axes, reduced ones included
@@ -263,10 +264,17 @@ constexpr framed frame_statement(const builder& trace, const symbol* roots, int 
   return statement;
 }
 
-/// The graph alone.
+/// The graph alone. Throws the sentence of its problem.
 constexpr graph frame(const builder& trace, const symbol* roots, int root_count) {
   framed statement = frame_statement(trace, roots, root_count);
-  if (statement.problem != framing_problem::none) throw "heddle: the trace cannot be framed";
+  if (statement.problem == framing_problem::axes) {
+    throw "heddle: the statement has more than 8 axes, reduced ones included: store a part of it "
+          "in a tensor first";
+  }
+  if (statement.problem == framing_problem::aligned) {
+    throw "heddle: broadcasting aligns two axes of one operand with each other (a reduction "
+          "without keepdim combined with its own operand?): use keepdim";
+  }
   return statement.result;
 }
 
