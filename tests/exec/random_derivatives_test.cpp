@@ -91,7 +91,7 @@ TEST_CASE("derivatives of random graphs agree with central differences") {
     const graph::graph backward = graph::differentiate(forward, request);
     gradient_check check(forward, made.extents, memory.where, values, made.scalars.data());
     const gradient_comparison c = check.compare(backward, seed);
-    if (!std::isfinite(c.difference) || c.uncertainty > 1e-4 * c.scale) {
+    if (!std::isfinite(c.difference) || c.uncertainty > 1e-4 * c.scale || c.kink > 5e-7 * c.scale) {
       ++undecidable;  // near a kink, or too curved for differences
       continue;
     }

@@ -133,6 +133,8 @@ inline element with_rounding(element e, dtype type, double units) {
   }
   const bool representable = !wide && static_cast<double>(static_cast<float>(e.real)) == e.real;
   if (units <= 1 && e.error == 0 && representable && (size == 0 || size > FLT_MIN)) return e;
+  // inexact operands in f64: the walk's own result is rounded elsewhere than the subject's
+  if (wide && e.error > 0 && units < 2) units = 2;
   e.error += units * size * (wide ? 0x1p-53 : 0x1p-24) + (wide ? DBL_MIN : FLT_MIN);
   return e;
 }

@@ -20,6 +20,7 @@ struct gradient_comparison {
   double derived = 0;      ///< gradient · direction
   double difference = 0;   ///< by central differences, extrapolated
   double uncertainty = 0;  ///< of the difference: how far two step widths disagree
+  double kink = 0;         ///< the jump of the slope within the differences' reach; 0 where smooth
   double scale = 0;        ///< sum of |gradient| |direction|, and of the outputs' sizes times 1e-9
 };
 
@@ -64,10 +65,18 @@ class gradient_check {
     };
     gradient_comparison c;
     const double h = 1e-4;
-    const double narrow = (along(h) - along(-h)) / (2 * h);
-    const double wide = (along(2 * h) - along(-2 * h)) / (4 * h);
+    const double at = along(0);
+    const double near_up = along(h);
+    const double near_down = along(-h);
+    const double far_up = along(2 * h);
+    const double far_down = along(-2 * h);
+    const double narrow = (near_up - near_down) / (2 * h);
+    const double wide = (far_up - far_down) / (4 * h);
+    // second differences double with the step where the function is smooth, and stay at a kink
+    c.kink =
+        std::fabs(2 * (near_up - 2 * at + near_down) / h - (far_up - 2 * at + far_down) / (2 * h));
     c.difference = narrow + (narrow - wide) / 3;
-    c.scale = std::fabs(along(0)) * 1e-9;
+    c.scale = std::fabs(along(0)) * 1e-9;  // leaves the values as they were
     for (const array& a : outputs_) {
       for (std::size_t i = 0; i < a.value.size(); ++i) {
         c.scale += std::fabs(a.value[i] * a.seed[i]) * 1e-9;

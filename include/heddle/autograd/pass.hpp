@@ -134,8 +134,9 @@ class backward_pass_state {
   void deliver(const edge& to, gradient&& g, std::int64_t count, device where);
 
  private:
+  // Leaves (order 0) run first: a parameter's hooks are called the moment its gradient is final.
   static bool later(const handle<tape_node>& a, const handle<tape_node>& b) {
-    return a->order < b->order;
+    return a->order - 1u < b->order - 1u;
   }
 
   void finish_use(const handle<tape_node>& node) {

@@ -88,8 +88,9 @@ namespace detail {
 
 template <class M>
 module_members members_of(const M& m, bool copy_erased = false) {
+  constexpr bool lists_members = module<M>;
   static_assert(
-      module<M>,
+      lists_members,
       "heddle: this type is no module: it lists no members; write HEDDLE_MODULE(type, its "
       "members) in it");
   module_members found;
