@@ -55,7 +55,14 @@ constexpr std::uint16_t fold_constants(builder& b, const node& n) {
   }
 }
 
-/// sum over axes: factors that do not vary along them leave the loop.
+/// A constant that is neither 0 nor infinite nor NaN.
+constexpr bool is_finite_factor(const builder& b, std::uint16_t id) {
+  if (b[id].code != op::constant) return false;
+  const double value = constant_value(b[id]);
+  return value != 0 && value - value == 0;
+}
+
+/// sum over axes: constant factors leave the loop.
 constexpr std::uint16_t simplify_sum(builder& b, node& n) {
   const node x = b[n.a];
   const auto mask = static_cast<axis_mask>(n.extra);
@@ -70,15 +77,16 @@ constexpr std::uint16_t simplify_sum(builder& b, node& n) {
   }
   if (x.type != n.type) return no_node;
   if (x.code == op::neg) return b.unary(op::neg, n.type, b.unary(op::sum, n.type, x.a, mask));
+  // Only constants: 0 * inf and 0 / 0 make a NaN of one element that the sum's factor would not.
   if (x.code == op::mul) {
-    if ((b[x.b].varies & mask) == 0) {
+    if (is_finite_factor(b, x.b)) {
       return b.binary(op::mul, n.type, b.unary(op::sum, n.type, x.a, mask), x.b);
     }
-    if ((b[x.a].varies & mask) == 0) {
+    if (is_finite_factor(b, x.a)) {
       return b.binary(op::mul, n.type, b.unary(op::sum, n.type, x.b, mask), x.a);
     }
   }
-  if (x.code == op::div && (b[x.b].varies & mask) == 0) {
+  if (x.code == op::div && is_finite_factor(b, x.b)) {
     return b.binary(op::div, n.type, b.unary(op::sum, n.type, x.a, mask), x.b);
   }
   return no_node;
