@@ -138,13 +138,19 @@ TEST_CASE("multiplication by zero stays: it may be a NaN; integers and 16-bit ca
   CHECK(b[b.cast(dtype::f32, tenth16)].code == op::constant);
 }
 
-TEST_CASE("what does not vary along a sum's axes leaves the sum") {
+TEST_CASE("constants leave a sum, and so do axes along which it does not vary") {
   graph::builder b;
   const id x = input(b, 0, dtype::f32, 0xFFFFFF10u);    // [0,1]
   const id row = input(b, 1, dtype::f32, 0xFFFFFFF0u);  // [0]
-  const id inner = b.unary(op::sum, dtype::f32, b.binary(op::mul, dtype::f32, x, row), 2);
+  const id half = b.constant(dtype::f32, 0.5);
+  const id inner = b.unary(op::sum, dtype::f32, b.binary(op::mul, dtype::f32, x, half), 2);
   CHECK(b[inner].code == op::mul);
   CHECK(b[inner].varies == 1);
+  // a row may hold 0 or an infinity, whose products with elements of x are NaN
+  const id product = b.binary(op::mul, dtype::f32, x, row);
+  CHECK(b[b.unary(op::sum, dtype::f32, product, 2)].code == op::sum);
+  const id quotient = b.binary(op::div, dtype::f32, x, row);
+  CHECK(b[b.unary(op::sum, dtype::f32, quotient, 2)].code == op::sum);
   const id repeated = b.unary(op::sum, dtype::f32, row, 2);
   CHECK(b[repeated].code == op::mul);
   CHECK(b.unary(op::amax, dtype::f32, row, 2) == row);
