@@ -15,8 +15,12 @@ using namespace heddle;
 TEST_CASE("collected gradients share memory with no other gradient") {
   const variable<float, 1> a(tensor<float, 1>{1, 2, 3});
   const variable<float, 1> b(tensor<float, 1>{1, 2, 3});
-  const variable<float, 1> s = record(tensor<float, 1>(a.value() + b.value()),
-                                      [](const auto& g) { return std::tuple{g, g}; }, a, b);
+  const variable<float, 1> s = record(
+      tensor<float, 1>(a.value() + b.value()),
+      [](const auto& g) {
+        return std::tuple{g, g};
+      },
+      a, b);
   const variable<float, 0> loss = sum(s * 2.0f);
   loss.backward();
   tensor<float, 1> halved = a.grad();

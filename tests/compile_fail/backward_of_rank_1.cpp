@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Only a loss of rank 0 has an implied gradient.
-// expect: heddle::backward: only a variable of rank 0 (a loss) has an implied gradient of 1: pass
-// the gradient, or reduce it with sum or mean
+// expect: heddle::backward: only a variable of rank 0 (a loss) has an implied gradient of 1: pass the gradient, or reduce it with sum or mean
 #include <heddle/autograd/record.hpp>
 
 void use(const heddle::variable<float, 1>& x) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A composed function with a capture is refused where it is defined.
-// expect: heddle::fused: the lambda captures something: a program is made from its type alone; pass
-// captured values as arguments
+// expect: heddle::fused: the lambda captures something: a program is made from its type alone; pass captured values as arguments
 #include <heddle/exec/evaluate.hpp>
 
 void use(float eps) {

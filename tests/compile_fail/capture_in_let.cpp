@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A lambda with a capture cannot be traced.
-// expect: heddle::let: the lambda captures something: a program is made from its type alone; pass
-// captured values as arguments
+// expect: heddle::let: the lambda captures something: a program is made from its type alone; pass captured values as arguments
 #include <heddle/exec/evaluate.hpp>
 
 void use(const heddle::tensor<float, 1>& x, float eps) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Without a library the sentence names what to link.
-// expect: heddle::matmul: no host GEMM is linked: link heddle::host (oneDNN), or define
-// HEDDLE_PORTABLE_GEMM to use heddle's own plain loop
+// expect: heddle::matmul: no host GEMM is linked: link heddle::host (oneDNN), or define HEDDLE_PORTABLE_GEMM to use heddle's own plain loop
 #ifdef HEDDLE_CONTROL
 #define HEDDLE_PORTABLE_GEMM
 #endif

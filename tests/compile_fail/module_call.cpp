@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A struct without HEDDLE_MODULE is no module.
-// expect: heddle::call: this type is no module: it lists no members; write HEDDLE_MODULE(type, its
-// members) in it flags: -DHEDDLE_PORTABLE_GEMM
+// expect: heddle::call: this type is no module: it lists no members; write HEDDLE_MODULE(type, its members) in it
+// flags: -DHEDDLE_PORTABLE_GEMM
 #include <heddle/nn/linear.hpp>
 
 struct mlp {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A member that HEDDLE_MODULE does not list would be neither trained nor saved.
-// expect: heddle: mlp has members that HEDDLE_MODULE does not list: list them all, in the order of
-// their declaration flags: -DHEDDLE_PORTABLE_GEMM
+// expect: heddle: mlp has members that HEDDLE_MODULE does not list: list them all, in the order of their declaration
+// flags: -DHEDDLE_PORTABLE_GEMM
 #include <heddle/nn/linear.hpp>
 
 struct mlp {

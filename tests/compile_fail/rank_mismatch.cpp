@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A tensor of another rank than the expression's is refused where it is made.
-// expect: heddle::tensor: the expression's rank is not the tensor's; write tensor<T, rank of the
-// expression>
+// expect: heddle::tensor: the expression's rank is not the tensor's; write tensor<T, rank of the expression>
 #include <heddle/exec/evaluate.hpp>
 
 void use(const heddle::tensor<float, 2>& x) {

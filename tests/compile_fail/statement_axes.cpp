@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A statement too large: reductions of unrelated operands need axes of their own, and there are 8.
-// expect: heddle: the statement has more than 8 axes, reduced ones included: store a part of it in
-// a tensor first
+// expect: heddle: the statement has more than 8 axes, reduced ones included: store a part of it in a tensor first
 #include <heddle/exec/evaluate.hpp>
 
 void use(const heddle::tensor<float, 3>& a, const heddle::tensor<float, 3>& b,

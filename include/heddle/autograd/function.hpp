@@ -133,8 +133,8 @@ class function_node final : public tape_node {
           gradient_of(tensor<typename input::value_type, input::rank>(gradient_tensor(ready)));
       if (ready.extents() != std::get<I>(shapes_)) {
         raise<shape_error>("heddle::record: the backward function gives input ", I,
-                           " a gradient of other extents: ", ready.extents(), "; ", std::get<I>(shapes_),
-                           " are expected");
+                           " a gradient of other extents: ", ready.extents(), "; ",
+                           std::get<I>(shapes_), " are expected");
       }
       sent.source = input_place(ready);
       pass.template deliver<typename input::value_type>(edges_[I], static_cast<gradient&&>(sent),

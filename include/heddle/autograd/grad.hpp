@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// grad: gradients of chosen variables, of any order. Orders above the first differentiate the graphs
-// again at run time and interpret them: compiled ones would never end.
+// grad: gradients of chosen variables, of any order. Orders above the first differentiate the
+// graphs again at run time and interpret them: compiled ones would never end.
 #pragma once
 
 #include <heddle/autograd/record.hpp>
@@ -39,9 +39,7 @@ class interpreted_node final : public tape_node {
     find_order();
   }
 
-  void run(backward_pass_state& pass) override {
-    record_by_interpretation(pass, differentiated());
-  }
+  void run(backward_pass_state& pass) override { record_by_interpretation(pass, differentiated()); }
   void run_recorded(backward_pass_state& pass) override {
     record_by_interpretation(pass, differentiated());
   }
@@ -134,7 +132,8 @@ void with_floating(dtype type, F f) {
 }
 
 /// Interprets a derivative on its device; the storages stay alive until it has run.
-inline void interpret_request(const derivative_request& r, const std::vector<exec::operand>& outputs,
+inline void interpret_request(const derivative_request& r,
+                              const std::vector<exec::operand>& outputs,
                               const std::vector<gradient>& made) {
   if (r.where.is_meta()) return;
   current_stream(r.where).enqueue([r, outputs, made] {
@@ -146,8 +145,8 @@ inline void interpret_request(const derivative_request& r, const std::vector<exe
     l.outputs = outputs.data();
     l.scalars = r.scalars.data();
     record_launch([&] {
-      return launch_record{"interpret", nullptr, 0, static_cast<int>(r.derivative.size()), 0, 0,
-                           r.where};
+      return launch_record{"interpret", nullptr, 0,      static_cast<int>(r.derivative.size()),
+                           0,           0,       r.where};
     });
     exec::interpret(r.derivative, l);
   });
@@ -161,8 +160,9 @@ struct interpreted_output {
   gradient value;
 };
 
-/// Interprets request.derivative into new memory. Where `record` says so, the outputs get places on the
-/// tape. table_extents[j]: the first extent of a gather's table that output j is the gradient of.
+/// Interprets request.derivative into new memory. Where `record` says so, the outputs get places on
+/// the tape. table_extents[j]: the first extent of a gather's table that output j is the gradient
+/// of.
 inline std::vector<interpreted_output> interpret_recorded(
     derivative_request&& request, bool record, const std::vector<std::int64_t>& table_extents) {
   std::vector<interpreted_output> outputs(table_extents.size());
@@ -257,8 +257,8 @@ inline void record_by_interpretation(backward_pass_state& pass, derivative_reque
 
 /// The gradients of `output` (of rank 0, or with the gradient `seed` of something computed from it)
 /// with respect to variables anywhere on its tape; leaves collect nothing. With create_graph the
-/// gradients are variables that can be differentiated again. An input that the output does not depend
-/// on has gradient 0. Returns a tuple of variables, in the order of the inputs.
+/// gradients are variables that can be differentiated again. An input that the output does not
+/// depend on has gradient 0. Returns a tuple of variables, in the order of the inputs.
 template <class T, int Rank, class... U, int... R>
 auto grad(const variable<T, Rank>& output, const std::tuple<variable<U, R>...>& inputs,
           const tensor<T, Rank>& seed, backward_options options = {}) {
@@ -271,9 +271,7 @@ auto grad(const variable<T, Rank>& output, const std::tuple<variable<U, R>...>& 
   if (options.create_graph) pass.record_derivative = &detail::record_by_interpretation;
   pass.add_root(output.place(), detail::gradient_of(seed));
   std::apply(
-      [&](const auto&... v) {
-        (pass.capture_at(v.place().node.get(), v.place().output), ...);
-      },
+      [&](const auto&... v) { (pass.capture_at(v.place().node.get(), v.place().output), ...); },
       inputs);
   pass.start();
   pass.run();
@@ -283,7 +281,8 @@ auto grad(const variable<T, Rank>& output, const std::tuple<variable<U, R>...>& 
       return variable<V, N>(detail::tensor_of<V, N>(c.caught, v.extents()), c.caught.source);
     };
     return std::tuple{one(std::get<I>(inputs), pass.captures()[I])...};
-  }(std::make_index_sequence<sizeof...(U)>{});
+  }
+  (std::make_index_sequence<sizeof...(U)>{});
 }
 
 template <class T, class... U, int... R>

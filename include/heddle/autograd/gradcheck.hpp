@@ -12,7 +12,7 @@ namespace heddle::inline v0 {
 /// How closely gradients must agree. The difference step suits f64; differences of smooth functions
 /// then err by about 3e-11 of the largest entry.
 struct gradcheck_options {
-  double epsilon = 1e-5;   ///< half the distance of the two points
+  double epsilon = 1e-5;  ///< half the distance of the two points
   double relative = 1e-7;
   double absolute = 1e-9;  ///< times the largest entry of the gradient
 };
@@ -20,11 +20,11 @@ struct gradcheck_options {
 /// What gradcheck found. Converts to bool: whether all gradients agree.
 struct gradcheck_result {
   bool agrees = true;
-  int input = -1;            ///< of the largest disagreement
-  std::int64_t element = -1; ///< row-major
-  double derived = 0;        ///< by the tape
-  double measured = 0;       ///< by differences
-  double excess = 0;         ///< |derived - measured| over what was allowed; above 1 where it disagrees
+  int input = -1;             ///< of the largest disagreement
+  std::int64_t element = -1;  ///< row-major
+  double derived = 0;         ///< by the tape
+  double measured = 0;        ///< by differences
+  double excess = 0;  ///< |derived - measured| over what was allowed; above 1 where it disagrees
 
   explicit operator bool() const noexcept { return agrees; }
 };
@@ -55,8 +55,8 @@ inline double gradcheck_weight(std::int64_t i) {
 
 }  // namespace detail
 
-/// Compares the gradients of f, a function of variables<double> that returns one, at the given inputs
-/// with central differences. Inputs are not changed for good.
+/// Compares the gradients of f, a function of variables<double> that returns one, at the given
+/// inputs with central differences. Inputs are not changed for good.
 template <class F, int... Rank>
 gradcheck_result gradcheck(F f, const std::tuple<tensor<double, Rank>...>& inputs,
                            gradcheck_options options = {}) {
@@ -71,8 +71,7 @@ gradcheck_result gradcheck(F f, const std::tuple<tensor<double, Rank>...>& input
   y.backward(seed);
   const auto value = [&] {
     const no_grad off;
-    const auto at = std::apply(
-        [&](const auto&... t) { return f(variable(t, false)...); }, points);
+    const auto at = std::apply([&](const auto&... t) { return f(variable(t, false)...); }, points);
     return detail::weighted(at.value(), detail::gradcheck_weight);
   };
   int input = 0;
@@ -90,8 +89,8 @@ gradcheck_result gradcheck(F f, const std::tuple<tensor<double, Rank>...>& input
       const double below = value();
       x = kept;
       const double measured = (above - below) / (2 * options.epsilon);
-      const double allowed = options.absolute * std::fmax(largest, 1.0) +
-                             options.relative * std::fabs(measured);
+      const double allowed =
+          options.absolute * std::fmax(largest, 1.0) + options.relative * std::fabs(measured);
       const double error = std::fabs(*derived - measured);
       const double excess = std::isnan(error) ? INFINITY : error / allowed;
       if (excess > worst.excess || worst.input < 0) {
@@ -104,7 +103,8 @@ gradcheck_result gradcheck(F f, const std::tuple<tensor<double, Rank>...>& input
   };
   [&]<std::size_t... I>(std::index_sequence<I...>) {
     (check(std::get<I>(points), std::get<I>(leaves)), ...);
-  }(std::make_index_sequence<sizeof...(Rank)>{});
+  }
+  (std::make_index_sequence<sizeof...(Rank)>{});
   return worst;
 }
 

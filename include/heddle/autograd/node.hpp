@@ -37,13 +37,13 @@ struct node_description;
 class tape_node : public counted, public pooled {
  public:
   // The smallest last: derived nodes go on in the same eight bytes.
-  edge* inputs = nullptr;          ///< in the derived object
+  edge* inputs = nullptr;  ///< in the derived object
   union {
     gradient* incoming = nullptr;  ///< likewise, one per output
     tape_node* waiting;            ///< of a node that is being disposed of: the next one
   };
   std::uint32_t order = 0;
-  std::uint32_t pending = 0;       ///< uses of its outputs that a backward pass still waits for
+  std::uint32_t pending = 0;  ///< uses of its outputs that a backward pass still waits for
   std::uint16_t input_count = 0;
   std::uint16_t output_count = 0;
 
@@ -93,8 +93,8 @@ inline constinit thread_local bool recording = true;
 
 }  // namespace detail
 
-/// While one lives, statements of this thread are not recorded: results are variables that require no
-/// gradient.
+/// While one lives, statements of this thread are not recorded: results are variables that require
+/// no gradient.
 class [[nodiscard]] no_grad {
  public:
   no_grad() noexcept : previous_(detail::recording) { detail::recording = false; }

@@ -36,9 +36,7 @@ struct block_allocator {
   block_allocator() = default;
   template <class U>
   block_allocator(const block_allocator<U>&) noexcept {}
-  T* allocate(std::size_t count) {
-    return static_cast<T*>(allocate_block(count * sizeof(T), -1));
-  }
+  T* allocate(std::size_t count) { return static_cast<T*>(allocate_block(count * sizeof(T), -1)); }
   void deallocate(T* block, std::size_t count) noexcept {
     release_block(block, count * sizeof(T), -1);
   }
@@ -59,12 +57,15 @@ class backward_pass_state {
 
   const backward_options& options() const { return options_; }
 
-  /// Adds a root with the gradient of one of its outputs. All roots are added before the first step.
+  /// Adds a root with the gradient of one of its outputs. All roots are added before the first
+  /// step.
   void add_root(const edge& root, gradient seed) {
     seeds_.push_back({root, static_cast<gradient&&>(seed)});
   }
   /// Gradients of these outputs are kept, and leaves collect none.
-  void capture_at(tape_node* node, std::uint16_t output) { captures_.push_back({node, output, {}}); }
+  void capture_at(tape_node* node, std::uint16_t output) {
+    captures_.push_back({node, output, {}});
+  }
   std::vector<capture>& captures() { return captures_; }
 
   /// Counts uses: linear in the nodes reached.

@@ -10,8 +10,9 @@ namespace heddle::inline v0 {
 
 namespace detail {
 
-/// The derivative of a statement. Operand slots: the statement's own, then one seed per result, then
-/// one saved value per result. Outputs: gradients of the variables among its operands, in slot order.
+/// The derivative of a statement. Operand slots: the statement's own, then one seed per result,
+/// then one saved value per result. Outputs: gradients of the variables among its operands, in slot
+/// order.
 template <class Statement>
 struct derivative_of {
   static constexpr int operands = Statement::operand_count;
@@ -115,7 +116,7 @@ struct recorded_operand {
 };
 
 struct derivative_request {
-  graph::graph derivative;   ///< output j is the gradient of operand slots[j], node's input j
+  graph::graph derivative;  ///< output j is the gradient of operand slots[j], node's input j
   std::vector<recorded_operand> operands;
   std::vector<std::size_t> slots;
   std::vector<exec::scalar_bits> scalars;
@@ -138,8 +139,8 @@ struct room<T, 0> {
   T* data() { return nullptr; }
 };
 
-/// The node of one statement. A chain of 10^6 is a sweep over memory: what a statement does not need
-/// takes no room.
+/// The node of one statement. A chain of 10^6 is a sweep over memory: what a statement does not
+/// need takes no room.
 template <class Statement, class Configuration>
 class statement_node final : public tape_node {
   using derivative = derivative_of<Statement>;
@@ -196,18 +197,15 @@ class statement_node final : public tape_node {
     fill_operands(in, owners);
     exec::operand out[wanted + 1];
     gradient made[wanted + 1];
-    [&]<int... J>(std::integer_sequence<int, J...>) {
-      (make_output<J>(out[J], made[J]), ...);
-    }(std::make_integer_sequence<int, wanted>{});
+    [&]<int... J>(std::integer_sequence<int, J...>) { (make_output<J>(out[J], made[J]), ...); }
+    (std::make_integer_sequence<int, wanted>{});
     for (int j = 0; j < wanted; ++j) owners[derivative::slots + j] = made[j].memory.get();
     std::int64_t all[graph::max_axes];
     all_extents(all);
     exec::detail::submit<typename derivative::program, Configuration, derivative::slots, wanted,
-                         Statement::scalar_count>(in, out, scalars_.data(), all, owners,
-                                                  device_);
-    [&]<int... J>(std::integer_sequence<int, J...>) {
-      (send<J>(pass, made[J]), ...);
-    }(std::make_integer_sequence<int, wanted>{});
+                         Statement::scalar_count>(in, out, scalars_.data(), all, owners, device_);
+    [&]<int... J>(std::integer_sequence<int, J...>) { (send<J>(pass, made[J]), ...); }
+    (std::make_integer_sequence<int, wanted>{});
   }
 
   void run_recorded(backward_pass_state& pass) override {
@@ -396,7 +394,8 @@ class statement_node final : public tape_node {
     if (edges_[J].repeats != 0) {
       g = exec::host::sum_to<T>(g, e, edges_[J].repeats, device_);
     }
-    pass.deliver<T, Configuration>(edges_[J], static_cast<gradient&&>(g), element_count(e), device_);
+    pass.deliver<T, Configuration>(edges_[J], static_cast<gradient&&>(g), element_count(e),
+                                   device_);
   }
 
   device device_;
@@ -430,14 +429,15 @@ auto with_places(Tuple& results, const handle<tape_node>& node) {
     } else {
       return std::tuple{with_place(std::get<I>(results), node, static_cast<int>(I))...};
     }
-  }(std::make_index_sequence<std::tuple_size_v<Tuple>>{});
+  }
+  (std::make_index_sequence<std::tuple_size_v<Tuple>>{});
 }
 
 template <class Tuple>
 inline constexpr bool any_floating = false;
 template <class... T, int... Rank>
-inline constexpr bool any_floating<std::tuple<tensor<T, Rank>...>> =
-    (is_floating(dtype_of<T>) || ...);
+inline constexpr bool any_floating<std::tuple<tensor<T, Rank>...>> = (is_floating(dtype_of<T>) ||
+                                                                      ...);
 
 template <class Configuration, class... E>
 auto evaluate_recorded(const E&... e) {
@@ -479,9 +479,10 @@ inline void run_backward(const edge& root, gradient seed, backward_options optio
 
 template <class T, int Rank>
 void variable<T, Rank>::backward(backward_options options) const {
-  static_assert(Rank == 0,
-                "heddle::backward: only a variable of rank 0 (a loss) has an implied gradient of 1: "
-                "pass the gradient, or reduce it with sum or mean");
+  static_assert(
+      Rank == 0,
+      "heddle::backward: only a variable of rank 0 (a loss) has an implied gradient of 1: "
+      "pass the gradient, or reduce it with sum or mean");
   backward(full<T, Rank>(value_.extents(), 1, value_.device()), options);
 }
 

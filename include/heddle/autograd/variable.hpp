@@ -63,14 +63,16 @@ gradient gradient_of(const tensor<T, Rank>& t) {
 
 }  // namespace detail
 
-/// A tensor with a place on the tape. Statements that read variables give variables; a variable made
-/// from a tensor is a leaf whose gradient `backward` collects.
+/// A tensor with a place on the tape. Statements that read variables give variables; a variable
+/// made from a tensor is a leaf whose gradient `backward` collects.
 ///
-/// A variable is an expression, so all functions of expressions take it. Copies share value and place.
+/// A variable is an expression, so all functions of expressions take it. Copies share value and
+/// place.
 template <class T, int Rank>
 class variable {
-  static_assert(is_floating(dtype_of<T>),
-                "heddle::variable: only floating-point tensors have gradients; keep this one a tensor");
+  static_assert(
+      is_floating(dtype_of<T>),
+      "heddle::variable: only floating-point tensors have gradients; keep this one a tensor");
 
  public:
   using expression_tag = void;
@@ -84,17 +86,17 @@ class variable {
   explicit variable(tensor<T, Rank> value, bool requires_grad = true);
   /// The result of a recorded statement.
   variable(tensor<T, Rank> value, detail::edge place)
-      : value_(static_cast<tensor<T, Rank>&&>(value)),
-        place_(static_cast<detail::edge&&>(place)) {}
+      : value_(static_cast<tensor<T, Rank>&&>(value)), place_(static_cast<detail::edge&&>(place)) {}
   /// Evaluates an expression.
   template <class E, class Configuration = configuration>
-    requires detail::expression_other_than<E, variable>
-  variable(const E& e) {
-    static_assert(E::rank == Rank,
-                  "heddle::variable: the expression's rank is not the variable's; write variable<T, "
-                  "rank of the expression>");
-    static_assert(E::type == type,
-                  "heddle::variable: the expression's dtype is not the variable's; write cast<T>(x)");
+  requires detail::expression_other_than<E, variable> variable(const E& e) {
+    static_assert(
+        E::rank == Rank,
+        "heddle::variable: the expression's rank is not the variable's; write variable<T, "
+        "rank of the expression>");
+    static_assert(
+        E::type == type,
+        "heddle::variable: the expression's dtype is not the variable's; write cast<T>(x)");
     if constexpr (E::rank == Rank && E::type == type) {
       if constexpr (detail::holds_variable<E>) {
         *this = detail::evaluate_in<Configuration>(e);
@@ -146,8 +148,8 @@ class variable {
 };
 
 template <class E>
-  requires expression<E>
-variable(const E&) -> variable<type_of<E::type>, E::rank>;
+requires expression<E> variable(const E&)
+->variable<type_of<E::type>, E::rank>;
 
 namespace detail {
 

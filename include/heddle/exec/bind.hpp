@@ -34,9 +34,10 @@ inline std::string leaf_text(const leaf_view& l) { return heddle::to_string(l.ex
   std::string all;
   for (int i = 0; i < count; ++i) all += (i == 0 ? "" : ", ") + leaf_text(leaves[i]);
   raise<shape_error>(
-      "heddle::evaluate: a reduction or one of several results has extent 1 along an axis that other "
-      "operands of the statement lengthen (a reduction with keepdim among them?): operands are ", all,
-      "; store that part in a tensor first");
+      "heddle::evaluate: a reduction or one of several results has extent 1 along an axis that "
+      "other "
+      "operands of the statement lengthen (a reduction with keepdim among them?): operands are ",
+      all, "; store that part in a tensor first");
 }
 
 /// The extents of the iteration space.
@@ -75,7 +76,8 @@ inline void check_reductions(const reduction_check* checks, std::size_t check_co
 }
 
 /// The operand of a leaf; an extent that happens to be 1 repeats its element.
-inline void bind_leaf(operand& o, const leaf_view& l, graph::axis_map map, const std::int64_t* extents) {
+inline void bind_leaf(operand& o, const leaf_view& l, graph::axis_map map,
+                      const std::int64_t* extents) {
   o.data = l.data;
   o.indexed_extent = l.rank > 0 ? l.extents[0] : 0;
   for (int k = 0; k < l.rank; ++k) {
@@ -91,18 +93,20 @@ inline void bind_leaf(operand& o, const leaf_view& l, graph::axis_map map, const
 }
 
 [[noreturn]] HEDDLE_COLD inline void raise_devices(device found, device other) {
-  raise<device_error>("heddle::evaluate: operands are on different devices: ", found, " and ", other,
-                      "; move one with to(device)");
+  raise<device_error>("heddle::evaluate: operands are on different devices: ", found, " and ",
+                      other, "; move one with to(device)");
 }
 
 /// The one device of all leaves; `cpu()` where there is none.
 inline device common_device(const leaf_view* leaves, int count) {
   device found = cpu();
   for (int i = 0; i < count; ++i) {
-    if (leaves[i].storage == nullptr) [[unlikely]] raise_undefined(i);
+    if (leaves[i].storage == nullptr) [[unlikely]]
+      raise_undefined(i);
     const device d = leaves[i].storage->device();
     if (i == 0) found = d;
-    if (found != d) [[unlikely]] raise_devices(found, d);
+    if (found != d) [[unlikely]]
+      raise_devices(found, d);
   }
   return found;
 }
@@ -124,9 +128,13 @@ struct collector {
       } else {
         return l;
       }
-    }();
-    *leaves++ = {reinterpret_cast<std::byte*>(t.data()), t.extents().data(), t.strides().data(),
-                 t.storage().get(), std::remove_cvref_t<decltype(t)>::rank,
+    }
+    ();
+    *leaves++ = {reinterpret_cast<std::byte*>(t.data()),
+                 t.extents().data(),
+                 t.strides().data(),
+                 t.storage().get(),
+                 std::remove_cvref_t<decltype(t)>::rank,
                  static_cast<std::uint8_t>(size_of(std::remove_cvref_t<decltype(t)>::type))};
   }
   void scalar(double value) { (scalars++)->floating = value; }

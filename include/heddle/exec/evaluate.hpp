@@ -26,11 +26,13 @@ inline std::int64_t covered(graph::axis_map map, const std::int64_t* extents) {
   return count;
 }
 
-/// Bytes a launch moves: each operand read once (a gather: the rows taken), each output written once.
+/// Bytes a launch moves: each operand read once (a gather: the rows taken), each output written
+/// once.
 inline std::int64_t bytes_moved(const plan_view& p, const launch& l) {
   std::int64_t bytes = 0;
   for (int i = 0; i < p.read_count; ++i) {
-    bytes += covered(p.reads[i].map, l.extents) * static_cast<std::int64_t>(size_of(p.reads[i].type));
+    bytes +=
+        covered(p.reads[i].map, l.extents) * static_cast<std::int64_t>(size_of(p.reads[i].type));
   }
   for (int k = 0; k < p.pass_count; ++k) {
     for (int i = 0; i < p.passes[k].output_count; ++i) {
@@ -86,10 +88,9 @@ struct launch_counts {
 
 HEDDLE_COLD inline void record(const program_entry& entry, const launch& l, device where) {
   heddle::detail::record_launch([&] {
-    return launch_record{"program",      entry.words,
-                         entry.word_count, entry.kernels,
-                         bytes_moved(entry.plan, l), 0,
-                         where};
+    return launch_record{
+        "program", entry.words, entry.word_count, entry.kernels, bytes_moved(entry.plan, l),
+        0,         where};
   });
 }
 
@@ -164,8 +165,7 @@ struct result_of {
   static constexpr dtype type = E::signature.types[Index];
 };
 template <class E, int Index>
-  requires(!bundle<E>)
-struct result_of<E, Index> {
+requires(!bundle<E>) struct result_of<E, Index> {
   static constexpr int rank = E::rank;
   static constexpr dtype type = E::type;
 };
@@ -188,7 +188,8 @@ Tuple allocate_results(const bound<Statement>& b) {
     return Tuple{std::tuple_element_t<I, Tuple>::allocate(
         b.template output_extents<std::tuple_element_t<I, Tuple>::rank>(static_cast<int>(I)),
         b.device)...};
-  }(std::make_index_sequence<std::tuple_size_v<Tuple>>{});
+  }
+  (std::make_index_sequence<std::tuple_size_v<Tuple>>{});
 }
 
 }  // namespace exec::detail
@@ -242,9 +243,10 @@ namespace detail {
 
 template <class Configuration, class E>
 tensor<type_of<E::type>, E::rank> evaluate_expression(const E& e) {
-  static_assert(!holds_variable<E>,
-                "heddle::tensor: the expression holds a variable: make a variable of it, or take the "
-                "values with detach or value()");
+  static_assert(
+      !holds_variable<E>,
+      "heddle::tensor: the expression holds a variable: make a variable of it, or take the "
+      "values with detach or value()");
   if constexpr (holds_variable<E>) {
     return {};
   } else {
@@ -281,9 +283,10 @@ struct onto_expression {
 template <class T, int Rank, class E>
 inline constexpr bool holds_variable<onto_expression<T, Rank, E>> = holds_variable<E>;
 
-/// Whether writing `to` while `read` is read could change what is read later. Both are taken through
-/// their places in the iteration space: the same address at the same point of an element-wise
-/// statement is safe, anything else that overlaps is not (by address: memory may have two storages).
+/// Whether writing `to` while `read` is read could change what is read later. Both are taken
+/// through their places in the iteration space: the same address at the same point of an
+/// element-wise statement is safe, anything else that overlaps is not (by address: memory may have
+/// two storages).
 template <class T, int Rank>
 bool conflicts(const tensor<T, Rank>& to, graph::axis_map to_map, const exec::leaf_view& read,
                graph::axis_map read_map, std::size_t read_size, const std::int64_t* extents,
@@ -332,8 +335,9 @@ void check_assignable(const tensor<T, Rank>& to, const extents<Rank>& given) {
                        " is not ", to.extents(), "; extents must be equal or 1");
   }
   if (repeats_elements(to.extents().data(), to.strides().data(), Rank)) {
-    raise<shape_error>("heddle::assign: several indices of the destination name one element: strides ",
-                       to.strides(), " of ", to.extents(), "; assign to a clone");
+    raise<shape_error>(
+        "heddle::assign: several indices of the destination name one element: strides ",
+        to.strides(), " of ", to.extents(), "; assign to a clone");
   }
 }
 
@@ -351,12 +355,14 @@ inline void check_distinct(const memory_map* maps, int count) {
 /// Assigns several expressions to several tensors in one statement.
 template <class Configuration, class... T, int... Rank, class... E>
 void assign_all(const std::tuple<const tensor<T, Rank>&...>& to, const E&... e) {
-  static_assert(((E::rank <= Rank) && ...),
-                "heddle::assign: the value has more axes than the destination; reduce or squeeze it");
+  static_assert(
+      ((E::rank <= Rank) && ...),
+      "heddle::assign: the value has more axes than the destination; reduce or squeeze it");
   using statement = exec::statement<onto_expression<T, Rank, E>...>;
-  static_assert(!statement::has_variable,
-                "heddle::assign: the value holds a variable: a tensor does not keep its gradient; take "
-                "the values with detach or value()");
+  static_assert(
+      !statement::has_variable,
+      "heddle::assign: the value holds a variable: a tensor does not keep its gradient; take "
+      "the values with detach or value()");
   static_assert(((E::type == dtype_of<T> || weak_expression<E>)&&...),
                 "heddle::assign: the value's dtype is not the destination's; write cast<T>(x)");
   std::apply(
@@ -420,7 +426,7 @@ void assign_tied(const tied<D...>& to, std::index_sequence<I...>, const E&... e)
 /// overlaps an operand by another layout, or a reduction reads it.
 /// Throws shape_error where e cannot be broadcast to x.
 template <class T, int Rank, class E, class Configuration = configuration>
-  requires expression<E>
+requires expression<E>
 void assign(const tensor<T, Rank>& x, const E& e) {
   detail::assign_expression<Configuration>(x, e);
 }
@@ -430,8 +436,8 @@ void assign(const tensor<T, Rank>& x, double value) {
   filled.fill_(static_cast<typename tensor<T, Rank>::list_value>(value));
 }
 
-/// `assign(tie(m, v, p), e1, e2, e3)`: all values are computed from what was there before; one launch.
-/// The destinations share no elements. Throws shape_error where two are the same.
+/// `assign(tie(m, v, p), e1, e2, e3)`: all values are computed from what was there before; one
+/// launch. The destinations share no elements. Throws shape_error where two are the same.
 template <class... D, class... E, class Configuration = configuration>
 void assign(const tied<D...>& destinations, const E&... e) {
   static_assert(sizeof...(D) == sizeof...(E),

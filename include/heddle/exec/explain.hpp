@@ -84,7 +84,7 @@ inline std::string repeated_reads(const leaf_view* leaves, int count) {
     }
     if (reads > 1 && first) {
       text += "operand " + std::to_string(i) + " is read " + std::to_string(reads) +
-              " times under different names; write let(…) or fused(…) to read it once\n";
+              " times under different names; write let(...) or fused(...) to read it once\n";
     }
   }
   return text;
@@ -93,8 +93,8 @@ inline std::string repeated_reads(const leaf_view* leaves, int count) {
 }  // namespace exec::detail
 
 /// What evaluating these expressions together does: the program, its loop nests and why it was cut,
-/// bytes moved, operands read more than once, operands that broadcast only because an extent happens to
-/// be 1. Nothing is evaluated (contractions among the operands are).
+/// bytes moved, operands read more than once, operands that broadcast only because an extent
+/// happens to be 1. Nothing is evaluated (contractions among the operands are).
 template <class... E>
 [[nodiscard]] std::string explain(const E&... e) {
   using statement = exec::statement<E...>;
@@ -102,19 +102,20 @@ template <class... E>
   std::string text = exec::detail::explain_graph(graph::thaw(typename statement::program{}));
   exec::launch l;
   for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = b.extents[i];
-  text += "moves " +
-          std::to_string(
-              exec::detail::bytes_moved(exec::view_of<typename statement::program>(), l)) +
-          " bytes\n";
+  text +=
+      "moves " +
+      std::to_string(exec::detail::bytes_moved(exec::view_of<typename statement::program>(), l)) +
+      " bytes\n";
   text += exec::detail::repeated_reads(b.leaves, statement::operand_count);
   for (int i = 0; i < statement::operand_count; ++i) {
     for (int k = 0; k < b.leaves[i].rank; ++k) {
       const unsigned axis = graph::map_axis(statement::table.operand_maps.values[i], k);
       if (axis < graph::max_axes && b.leaves[i].extents[k] == 1 && b.extents[axis] != 1) {
-        text += "operand " + std::to_string(i) + " happens to have extent 1 along its axis " +
-                std::to_string(k) +
-                ": its gradient is made at the broadcast shape and summed; unsqueeze or keepdim say "
-                "so statically\n";
+        text +=
+            "operand " + std::to_string(i) + " happens to have extent 1 along its axis " +
+            std::to_string(k) +
+            ": its gradient is made at the broadcast shape and summed; unsqueeze or keepdim say "
+            "so statically\n";
       }
     }
   }

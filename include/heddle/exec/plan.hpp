@@ -20,12 +20,12 @@ struct read_info {
 struct reduction_info {
   std::uint16_t node = 0;
   op code = op::sum;
-  dtype type = dtype::f32;      ///< compute dtype of its accumulator
-  graph::axis_mask kept = 0;    ///< the axes its value varies along
+  dtype type = dtype::f32;    ///< compute dtype of its accumulator
+  graph::axis_mask kept = 0;  ///< the axes its value varies along
   graph::axis_mask removed = 0;
   std::int8_t nest = 0;
-  bool row = false;             ///< a row reduction of its nest
-  bool carried = false;         ///< a row reduction that later nests read
+  bool row = false;      ///< a row reduction of its nest
+  bool carried = false;  ///< a row reduction that later nests read
   constexpr bool stored() const { return !row || carried; }
 };
 
@@ -33,9 +33,9 @@ struct reduction_info {
 struct output_info {
   graph::item_kind kind = graph::item_kind::store;
   std::uint16_t node = 0;
-  std::uint16_t slot = 0;       ///< output slot, or index of the reduction
+  std::uint16_t slot = 0;  ///< output slot, or index of the reduction
   graph::axis_map map = graph::empty_map;
-  dtype type = dtype::f32;      ///< of the elements written
+  dtype type = dtype::f32;  ///< of the elements written
 };
 
 struct pass_info {
@@ -223,8 +223,8 @@ struct plan_sizes {
   std::size_t reads, reductions, nests, passes, nodes, pass_reads, pass_values, outputs;
 };
 constexpr plan_sizes sizes_of(const plan& p) {
-  return {p.reads.size(),      p.reductions.size(), p.nests.size(),       p.passes.size(),
-          p.nodes.size(),      p.pass_reads.size(), p.pass_values.size(), p.outputs.size()};
+  return {p.reads.size(), p.reductions.size(), p.nests.size(),       p.passes.size(),
+          p.nodes.size(), p.pass_reads.size(), p.pass_values.size(), p.outputs.size()};
 }
 
 template <class T, std::size_t Size>

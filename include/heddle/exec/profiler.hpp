@@ -14,17 +14,17 @@ namespace heddle::inline v0 {
 
 /// One launch: a program's nests, or one library call.
 struct launch_record {
-  const char* name = "";                   ///< "program", "interpret", "matmul", …
-  const std::uint64_t* words = nullptr;    ///< the program's words (static), for graph::decode
+  const char* name = "";                 ///< "program", "interpret", "matmul", …
+  const std::uint64_t* words = nullptr;  ///< the program's words (static), for graph::decode
   std::size_t word_count = 0;
-  int kernels = 0;                         ///< sweeps over memory
-  std::int64_t bytes = 0;                  ///< operands read and outputs written, each once
-  std::int64_t operations = 0;             ///< floating-point ones, where the launch counts them
+  int kernels = 0;              ///< sweeps over memory
+  std::int64_t bytes = 0;       ///< operands read and outputs written, each once
+  std::int64_t operations = 0;  ///< floating-point ones, where the launch counts them
   heddle::device device;
 };
 
-/// While it lives, collects the launches of all threads. At most one collects: a second one takes over
-/// until it ends.
+/// While it lives, collects the launches of all threads. At most one collects: a second one takes
+/// over until it ends.
 class profiler {
  public:
   profiler() : previous_(active().exchange(this)) {}
@@ -74,7 +74,8 @@ namespace detail {
 /// Calls make() for the record, if anybody collects.
 template <class Make>
 void record_launch(Make make) {
-  if (profiler* p = profiler::active().load(std::memory_order_acquire)) [[unlikely]] p->add(make());
+  if (profiler* p = profiler::active().load(std::memory_order_acquire)) [[unlikely]]
+    p->add(make());
 }
 
 }  // namespace detail

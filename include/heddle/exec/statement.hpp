@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A statement: one or more expressions evaluated together, with everything about it that the
-// compiler knows: its program, how operands lie in the iteration space, ranks and dtypes of results.
+// compiler knows: its program, how operands lie in the iteration space, ranks and dtypes of
+// results.
 #pragma once
 
 #include <heddle/exec/plan.hpp>
@@ -11,11 +12,15 @@ namespace heddle::inline v0 {
 namespace detail {
 
 template <class E>
-concept bundle = requires { typename E::bundle_tag; };
+concept bundle = requires {
+  typename E::bundle_tag;
+};
 
 /// Whether a leaf of the expression is a variable: then its evaluation is recorded on the tape.
 template <class E>
-inline constexpr bool holds_variable = requires { E::is_variable; };
+inline constexpr bool holds_variable = requires {
+  E::is_variable;
+};
 template <op Code, class... E>
 inline constexpr bool holds_variable<map_expression<Code, E...>> = (holds_variable<E> || ...);
 template <class F, class E>
@@ -25,8 +30,8 @@ inline constexpr bool holds_variable<let_expression<F, E...>> = (holds_variable<
 template <class F, class... E>
 inline constexpr bool holds_variable<let_bundle<F, E...>> = (holds_variable<E> || ...);
 template <class F, class Seed, class... E>
-inline constexpr bool holds_variable<vjp_bundle<F, Seed, E...>> =
-    (holds_variable<Seed> || ... || holds_variable<E>);
+inline constexpr bool holds_variable<vjp_bundle<F, Seed, E...>> = (holds_variable<Seed> || ... ||
+                                                                   holds_variable<E>);
 
 template <class E>
 constexpr int result_count() {
@@ -51,8 +56,8 @@ constexpr void trace_results(tracer& t, symbol* roots, int& count) {
 
 namespace exec {
 
-/// What a reduction removes and a result has is as long as the iteration space is: one of these operand
-/// slots has to have the axis' extent, not 1.
+/// What a reduction removes and a result has is as long as the iteration space is: one of these
+/// operand slots has to have the axis' extent, not 1.
 struct reduction_check {
   graph::axis_mask axis = 0;
   std::uint64_t slots = 0;
@@ -62,8 +67,8 @@ namespace detail {
 
 using heddle::detail::tracer;
 
-/// Operand slots that reach each reduction along an axis it removes, and each result along its axes.
-/// Checks that cannot fail, as all operands with the axis are among the slots, are left out.
+/// Operand slots that reach each reduction along an axis it removes, and each result along its
+/// axes. Checks that cannot fail, as all operands with the axis are among the slots, are left out.
 constexpr graph::list<reduction_check> reduction_checks(const graph::framed& f,
                                                         std::uint64_t whole) {
   const graph::graph& g = f.result;
@@ -167,9 +172,10 @@ struct statement {
     s.problem = f.problem;
     return s;
   }();
-  static_assert(size.problem != graph::framing_problem::axes,
-                "heddle: the statement has more than 8 axes, reduced ones included: store a part of "
-                "it in a tensor first");
+  static_assert(
+      size.problem != graph::framing_problem::axes,
+      "heddle: the statement has more than 8 axes, reduced ones included: store a part of "
+      "it in a tensor first");
   static_assert(size.problem != graph::framing_problem::aligned,
                 "heddle: broadcasting aligns two axes of one operand with each other (a reduction "
                 "without keepdim combined with its own operand?): use keepdim");
@@ -192,8 +198,7 @@ struct statement {
     detail::fill(t.operand_ranks, traced.ranks);
     detail::fill(t.variables, traced.variables);
     for (std::size_t i = 0; i < static_cast<std::size_t>(size.operands); ++i) {
-      t.operand_maps.values[i] =
-          i < f.operand_maps.size() ? f.operand_maps[i] : graph::empty_map;
+      t.operand_maps.values[i] = i < f.operand_maps.size() ? f.operand_maps[i] : graph::empty_map;
     }
     for (const graph::node& n : f.result.nodes) {
       const std::size_t slot = n.code == op::gather ? n.b : n.a;

@@ -279,7 +279,7 @@ class [[nodiscard]] contraction
     static_assert(
         sizeof(A) == 0,
         "heddle: this expression holds a contraction and would compute it twice: store it "
-        "first, tensor h = matmul(…)");
+        "first, tensor h = matmul(...)");
   }
 
   /// The product: a tensor, or a variable where an operand is one.
@@ -331,8 +331,8 @@ requires(linalg::detail::argument<A>::valid&& linalg::detail::argument<B>::valid
       ranks,
       "heddle::matmul: an operand has rank 0; vectors and matrices are multiplied, write a * b "
       "for scalars");
-  static_assert(types, "heddle::matmul: the operands' dtypes differ; write cast<T>(…)");
-  static_assert(numbers, "heddle::matmul: the operands are bool; write cast<T>(…)");
+  static_assert(types, "heddle::matmul: the operands' dtypes differ; write cast<T>(...)");
+  static_assert(numbers, "heddle::matmul: the operands are bool; write cast<T>(...)");
   static_assert(backend,
                 "heddle::matmul: no host GEMM is linked: link heddle::host (oneDNN), or define "
                 "HEDDLE_PORTABLE_GEMM to use heddle's own plain loop");

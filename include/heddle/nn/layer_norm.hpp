@@ -22,7 +22,7 @@ struct basic_layer_norm {
   template <class X>
   auto forward(const X& x) const {
     static_assert(X::type == dtype_of<T>,
-                  "heddle::layer_norm: the input's dtype is not the weight's; write cast<T>(…)");
+                  "heddle::layer_norm: the input's dtype is not the weight's; write cast<T>(...)");
     static_assert(X::rank >= 1, "heddle::layer_norm: the input has rank 0");
     const std::int64_t features = x.extents()[X::rank - 1];
     if (features != weight.extent(0)) [[unlikely]] {

@@ -44,7 +44,7 @@ struct basic_linear {
   template <class X>
   auto forward(const X& x) const {
     static_assert(X::type == dtype_of<T>,
-                  "heddle::linear: the input's dtype is not the weight's; write cast<T>(…)");
+                  "heddle::linear: the input's dtype is not the weight's; write cast<T>(...)");
     static_assert(X::rank >= 1,
                   "heddle::linear: the input has rank 0; its last axis is the features");
     const std::int64_t features = x.extents()[X::rank - 1];
@@ -68,7 +68,7 @@ struct basic_linear_no_bias {
   template <class X>
   auto forward(const X& x) const {
     static_assert(X::type == dtype_of<T>,
-                  "heddle::linear: the input's dtype is not the weight's; write cast<T>(…)");
+                  "heddle::linear: the input's dtype is not the weight's; write cast<T>(...)");
     static_assert(X::rank >= 1,
                   "heddle::linear: the input has rank 0; its last axis is the features");
     const std::int64_t features = x.extents()[X::rank - 1];

@@ -17,7 +17,8 @@ struct tracer {
   int scalars = 0;
   graph::list<bool> variables;  ///< per operand: whether it is one the tape differentiates
   graph::list<std::int8_t> ranks;
-  /// Operands, by bit, that no other may lengthen where they have extent 1: results have their shape.
+  /// Operands, by bit, that no other may lengthen where they have extent 1: results have their
+  /// shape.
   std::uint64_t whole = 0;
 
   constexpr tracer() { builder.tracing = true; }

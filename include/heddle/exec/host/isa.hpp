@@ -38,7 +38,8 @@
              "prefer-vector-width=512")))
 #endif
 
-// A unit compiled for AVX-512 would otherwise use half of its vectors: g++ prefers 256 bits by default.
+// A unit compiled for AVX-512 would otherwise use half of its vectors: g++ prefers 256 bits by
+// default.
 #if defined(__AVX512F__) && !defined(__clang__)
 #define HEDDLE_TARGET_UNIT __attribute__((target("prefer-vector-width=512")))
 #else

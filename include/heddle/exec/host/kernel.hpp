@@ -4,12 +4,12 @@
 // share them; the compiler vectorises the lanes.
 #pragma once
 
+#include <limits>
+
 #include <heddle/exec/host/isa.hpp>
 #include <heddle/exec/launch.hpp>
 #include <heddle/exec/plan.hpp>
 #include <heddle/exec/random.hpp>
-
-#include <limits>
 
 namespace heddle::inline v0::exec::host {
 
@@ -25,18 +25,18 @@ struct gather_strides {
 
 /// What one call of a kernel works on. Pointers stand at lane 0 of the first block.
 struct kernel_frame {
-  const std::byte* const* reads;     ///< per read of the pass
-  const std::byte* const* values;    ///< per reduction value that the pass uses
-  std::byte* const* outputs;         ///< per output of the pass
-  std::byte* const* indices;         ///< per output: where a scatter's indices go
-  const gather_strides* gathers;     ///< per read
-  const std::int64_t* extents;       ///< of the iteration space
-  const std::int64_t* coordinates;   ///< of lane 0, per axis
+  const std::byte* const* reads;    ///< per read of the pass
+  const std::byte* const* values;   ///< per reduction value that the pass uses
+  std::byte* const* outputs;        ///< per output of the pass
+  std::byte* const* indices;        ///< per output: where a scatter's indices go
+  const gather_strides* gathers;    ///< per read
+  const std::int64_t* extents;      ///< of the iteration space
+  const std::int64_t* coordinates;  ///< of lane 0, per axis
   const scalar_bits* scalars;
-  std::int64_t* bad_index;           ///< an index outside of its extent is left here (else -1)
+  std::int64_t* bad_index;  ///< an index outside of its extent is left here (else -1)
   std::int64_t blocks;
-  int valid = lane_width;            ///< lanes of each block that count
-  float guard = 0;                   ///< always 0: see run_pass
+  int valid = lane_width;  ///< lanes of each block that count
+  float guard = 0;         ///< always 0: see run_pass
 };
 
 using kernel = void (*)(const kernel_frame&);
@@ -121,9 +121,9 @@ constexpr T identity() {
 }
 
 // What a step needs to know beyond its node's words, packed so that equal nodes of two programs are
-// one function: dtypes of the operands (4 bits each), which of them vary from lane to lane (3 bits),
-// whether the node does (1), whether the lanes' axis matters and which it is (4), and the index of
-// its read or value (16), and whether the value must be the same in all passes (1).
+// one function: dtypes of the operands (4 bits each), which of them vary from lane to lane (3
+// bits), whether the node does (1), whether the lanes' axis matters and which it is (4), and the
+// index of its read or value (16), and whether the value must be the same in all passes (1).
 namespace step_bits {
 constexpr dtype operand_type(std::uint64_t info, int i) {
   return static_cast<dtype>(info >> (4 * i) & 0xFu);
@@ -164,8 +164,8 @@ constexpr int position_of(const pass_info& pass, int id) {
   return 0;
 }
 
-/// Whether values are compared with an extremum of them that another pass found, as the derivative of
-/// amax does: then all passes must round alike.
+/// Whether values are compared with an extremum of them that another pass found, as the derivative
+/// of amax does: then all passes must round alike.
 template <class Program>
 inline constexpr bool compares_extrema = [] {
   const auto& p = plan_of<Program>;
@@ -180,8 +180,8 @@ inline constexpr bool compares_extrema = [] {
   return false;
 }();
 
-/// x, rounded: no multiplication is contracted with what adds its result. The compiler does not know
-/// that `guard` is 0, and the bits go through integers, which it does vectorise.
+/// x, rounded: no multiplication is contracted with what adds its result. The compiler does not
+/// know that `guard` is 0, and the bits go through integers, which it does vectorise.
 template <class T>
 HEDDLE_INLINE T rounded(T x, [[maybe_unused]] float guard) {
   if constexpr (std::is_same_v<T, float>) {
@@ -315,8 +315,8 @@ HEDDLE_INLINE void step(values<N>& s, values<N>& v, const kernel_frame& f, std::
       index = 0;
     }
     // any readable memory stands in for a table without rows
-    const std::byte* const table = g.extent == 0 ? reinterpret_cast<const std::byte*>(f.extents)
-                                                 : f.reads[bits::index(Info)];
+    const std::byte* const table =
+        g.extent == 0 ? reinterpret_cast<const std::byte*>(f.extents) : f.reads[bits::index(Info)];
     const auto* from = reinterpret_cast<const type_of<n.type>*>(table);
     const std::int64_t along = counts ? at * g.inner : 0;
     result = static_cast<T>(from[g.extent == 0 ? 0 : index * g.indexed + along]);
@@ -336,7 +336,7 @@ template <class Program, int Pass, int Id, bool Lane, int N>
 HEDDLE_INLINE void step_if(values<N>& s, values<N>& v, const kernel_frame& f, std::int64_t i) {
   if constexpr (is_lane<Program>(plan_of<Program>.passes[Pass], Id) == Lane) {
     step<step_word<Program>(Id), step_extra<Program>(Id), step_info<Program, Pass>(Id), Id>(s, v, f,
-                                                                                        i);
+                                                                                            i);
   }
 }
 
@@ -349,8 +349,7 @@ constexpr bool folds(const pass_info& pass, int k) {
       out.kind != graph::item_kind::terminal_reduction) {
     return false;
   }
-  return pass.inner < 0 ||
-         (plan_of<Program>.reductions[out.slot].removed >> pass.inner & 1) != 0;
+  return pass.inner < 0 || (plan_of<Program>.reductions[out.slot].removed >> pass.inner & 1) != 0;
 }
 
 template <class Program, int Pass, int K>
@@ -406,8 +405,8 @@ HEDDLE_INLINE void write(accumulator<Output, K>& sums, values<N>& s, values<N>& 
   } else if constexpr (Output::info.kind == graph::item_kind::scatter) {
     reinterpret_cast<T*>(f.outputs[K])[i] = x;
     using index_type = lane_t<Output::index_type>;
-    reinterpret_cast<std::int64_t*>(f.indices[K])[i] = static_cast<std::int64_t>(
-        slot<index_type, Output::index>(Output::index_lane ? v : s));
+    reinterpret_cast<std::int64_t*>(f.indices[K])[i] =
+        static_cast<std::int64_t>(slot<index_type, Output::index>(Output::index_lane ? v : s));
   } else if constexpr (Output::value_type == dtype::boolean) {
     reinterpret_cast<std::uint8_t*>(f.outputs[K])[i] = x ? 1 : 0;
   } else {
@@ -430,8 +429,7 @@ struct pass_body<Program, Pass, std::integer_sequence<int, Node...>,
   template <int K>
   using output = output_of<Program, Pass, K>;
   template <int K>
-  static constexpr int id =
-      plan_of<Program>.nodes[static_cast<std::size_t>(pass.first_node + K)];
+  static constexpr int id = plan_of<Program>.nodes[static_cast<std::size_t>(pass.first_node + K)];
   struct accumulators : accumulator<output<Output>, Output>... {};
 
   template <int K>

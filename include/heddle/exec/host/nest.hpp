@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The host loop nest: walks the iteration space of each nest of a program, hands contiguous runs of
-// the innermost axis to the program's kernels and carries reductions from pass to pass. One driver for
-// all programs; only kernels are generated.
+// the innermost axis to the program's kernels and carries reductions from pass to pass. One driver
+// for all programs; only kernels are generated.
 #pragma once
 
 #include <heddle/core/allocator.hpp>
@@ -36,27 +36,27 @@ class scratch {
 };
 
 enum class place : std::uint8_t {
-  memory,      ///< an operand, output or stored reduction: base + strides
-  row_value,   ///< a row reduction's value: thread-local
-  lanes,       ///< lane accumulators of a folded output: thread-local
-  segment,     ///< a terminal reduction: the segment's own buffer + strides
+  memory,     ///< an operand, output or stored reduction: base + strides
+  row_value,  ///< a row reduction's value: thread-local
+  lanes,      ///< lane accumulators of a folded output: thread-local
+  segment,    ///< a terminal reduction: the segment's own buffer + strides
 };
 
 /// One pointer that a pass needs, and how it moves.
 struct cursor {
   std::byte* base = nullptr;
   std::int64_t strides[graph::max_axes] = {};  ///< bytes, per loop (per axis until collapsed)
-  graph::axis_mask has = 0;                     ///< the axes its map names
+  graph::axis_mask has = 0;                    ///< the axes its map names
   place where = place::memory;
-  bool lane = false;     ///< moves along the innermost axis
-  bool direct = false;   ///< a gather: the kernel addresses it itself
+  bool lane = false;    ///< moves along the innermost axis
+  bool direct = false;  ///< a gather: the kernel addresses it itself
   std::uint16_t reduction = 0;
-  std::uint8_t size = 4; ///< bytes of an element
+  std::uint8_t size = 4;  ///< bytes of an element
 };
 
 struct loop {
   std::int64_t extent = 1;
-  int axis = -1;   ///< of the iteration space
+  int axis = -1;  ///< of the iteration space
   bool row = false;
 };
 
@@ -67,17 +67,17 @@ struct nest_state {
   const launch* l;
   const nest_info* info;
   int nest;
-  int inner = -1;          ///< innermost axis
+  int inner = -1;  ///< innermost axis
   bool inner_in_row = false;
   loop outer[graph::max_axes];
   int outer_count = 0;
   std::int64_t inner_extent = 1;
-  cursor* cursors;         ///< per pass: reads, values, outputs
+  cursor* cursors;  ///< per pass: reads, values, outputs
   int cursor_count = 0;
   std::int64_t tasks = 1;
-  std::int64_t inner_chunk = 1;   ///< lanes of a task, where the innermost axis is parallel
+  std::int64_t inner_chunk = 1;  ///< lanes of a task, where the innermost axis is parallel
   std::int64_t inner_chunks = 1;
-  std::int64_t row_count = 1;     ///< parallel outer iterations
+  std::int64_t row_count = 1;  ///< parallel outer iterations
 };
 
 constexpr bool is_reducing(const output_info& out) {

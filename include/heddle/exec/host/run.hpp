@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Runs a program's nests on the host: buffers for reductions that outlive a nest, shares of the work
-// for the threads, and the merge of their partial results in a fixed order.
+// Runs a program's nests on the host: buffers for reductions that outlive a nest, shares of the
+// work for the threads, and the merge of their partial results in a fixed order.
 #pragma once
 
 #include <heddle/exec/host/walk.hpp>
@@ -109,8 +109,9 @@ inline void clear_scattered(const plan_view& p, const nest_info& nest, const lau
 
 }  // namespace detail
 
-/// Runs all nests of a plan. Outputs of scatters must be contiguous. Throws index_error where a gather
-/// or scatter meets an index outside of its table, out_of_memory where scratch memory is short.
+/// Runs all nests of a plan. Outputs of scatters must be contiguous. Throws index_error where a
+/// gather or scatter meets an index outside of its table, out_of_memory where scratch memory is
+/// short.
 template <class Configuration = configuration>
 void run_nests(const plan_view& p, const kernel* kernels, const launch& l) {
   using namespace detail;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// sum_to: a gradient at the broadcast shape summed over the axes along which the operand happened to
-// have extent 1. Such axes are found at run time only, so this is no program.
+// sum_to: a gradient at the broadcast shape summed over the axes along which the operand happened
+// to have extent 1. Such axes are found at run time only, so this is no program.
 #pragma once
 
 #include <heddle/core/stream.hpp>
@@ -44,8 +44,8 @@ void sum_axes(const T* from, T* to, const std::int64_t* extents, int rank, unsig
 
 }  // namespace detail
 
-/// Sums contiguous elements of extents e over the axes in `summed`, which become 1 in e too. G has the
-/// members memory (a storage) and data.
+/// Sums contiguous elements of extents e over the axes in `summed`, which become 1 in e too. G has
+/// the members memory (a storage) and data.
 template <class T, class G, int Rank>
 G sum_to(const G& from, extents<Rank>& e, unsigned summed, device where) {
   const extents<Rank> whole = e;
@@ -56,10 +56,14 @@ G sum_to(const G& from, extents<Rank>& e, unsigned summed, device where) {
   G made{result.storage(), reinterpret_cast<std::byte*>(result.data()), {}};
   if (where.is_meta()) return made;
   heddle::detail::record_launch([&] {
-    return launch_record{"sum_to", nullptr, 0, 1,
-                         (element_count(whole) + element_count(e)) *
-                             static_cast<std::int64_t>(sizeof(T)),
-                         0, where};
+    return launch_record{
+        "sum_to",
+        nullptr,
+        0,
+        1,
+        (element_count(whole) + element_count(e)) * static_cast<std::int64_t>(sizeof(T)),
+        0,
+        where};
   });
   current_stream(where).enqueue([source = from.memory, from_data = from.data, keep = made.memory,
                                  to_data = made.data, whole, summed] {

@@ -6,15 +6,12 @@
 
 namespace heddle::inline v0::exec::host::detail {
 
-/// A thread's part of a nest: pointers, packed lanes, accumulators. `buffers` are the (segment's own)
-/// terminal buffers, by reduction.
+/// A thread's part of a nest: pointers, packed lanes, accumulators. `buffers` are the (segment's
+/// own) terminal buffers, by reduction.
 class walker {
  public:
   walker(const nest_state& s, std::byte* const* buffers)
-      : s_(s),
-        buffers_(buffers),
-        memory_(bytes_needed(s)),
-        bad_index_(-1) {
+      : s_(s), buffers_(buffers), memory_(bytes_needed(s)), bad_index_(-1) {
     std::byte* at = memory_.data();
     const auto take = [&at](std::int64_t bytes) {
       std::byte* taken = at;
@@ -189,8 +186,8 @@ class walker {
     }
   }
 
-  /// One kernel call over lanes [offset, offset + lanes) of the run. staged: lanes that are strided,
-  /// or short of a block, go through buffers.
+  /// One kernel call over lanes [offset, offset + lanes) of the run. staged: lanes that are
+  /// strided, or short of a block, go through buffers.
   void call_kernel(const pass_info& pass, kernel call, int first, std::int64_t begin,
                    std::int64_t offset, std::int64_t lanes, bool staged) {
     const int reads = first + pass.read_count;
@@ -222,8 +219,7 @@ class walker {
         indices_[i] = scattered_ + i * row_bytes;
         continue;
       }
-      if (c.direct || (!output && !c.lane) || !staged ||
-          (stride == c.size && !partial && c.lane)) {
+      if (c.direct || (!output && !c.lane) || !staged || (stride == c.size && !partial && c.lane)) {
         passed_[i] = at;
         continue;
       }
