@@ -56,6 +56,7 @@ inline constexpr unsigned long long lapack = 1ull << 13;
 inline constexpr unsigned long long clang = 1ull << 14;
 inline constexpr unsigned long long avx = 1ull << 15;
 inline constexpr unsigned long long portable_gemm = 1ull << 16;
+inline constexpr unsigned long long single_isa = 1ull << 17;
 }  // namespace configuration_bits
 
 /// A type named after a set of configuration bits.
@@ -77,6 +78,9 @@ using configuration = configuration_tag<0ull
 #endif
 #if defined(HEDDLE_PORTABLE_GEMM)
                                         | configuration_bits::portable_gemm
+#endif
+#if defined(HEDDLE_SINGLE_ISA)
+                                        | configuration_bits::single_isa
 #endif
 #if defined(HEDDLE_WITH_CUDNN)
                                         | configuration_bits::cudnn

@@ -20,7 +20,9 @@
 #define HEDDLE_LANE_LOOP _Pragma("GCC ivdep")
 #endif
 
-#if defined(__x86_64__) && !defined(__AVX2__) && !defined(__AVX512F__)
+// HEDDLE_SINGLE_ISA: one copy of each kernel, for builds that should compile fast.
+#if defined(__x86_64__) && !defined(__AVX2__) && !defined(__AVX512F__) && \
+    !defined(HEDDLE_SINGLE_ISA)
 #define HEDDLE_ISA_CHOICE 1
 #else
 #define HEDDLE_ISA_CHOICE 0  // the unit's own flags say more: one copy
