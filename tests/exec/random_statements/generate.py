@@ -11,7 +11,7 @@ import random
 import sys
 import time
 
-COUNT = 18
+COUNT = 20
 WITH_GRADIENT = 9
 
 UNARY = ["tanh({})", "sigmoid({})", "exp(-square({}))", "log1p(square({}))", "sqrt(abs({}) + 0.5)",
