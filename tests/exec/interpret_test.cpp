@@ -289,3 +289,29 @@ TEST_CASE("an op with operands that promotion would have converted is refused in
                        "heddle::interpret: exp has operands of dtype i64; it takes floating ones",
                        heddle::type_error);
 }
+
+TEST_CASE("outputs that accumulate add to what is there, after the others have been written") {
+  // two results for one place, the one that accumulates recorded first, and one with a stride
+  recording r;
+  const auto x = r.input(dtype::f32, 0);
+  const auto twice = r.b.binary(op::add, dtype::f32, x, x);
+  r.store(twice, 0, dtype::f32);
+  r.store(x, 1, dtype::f32);
+  r.store(r.b.cast(dtype::bf16, x), 2, dtype::bf16);
+  std::vector<float> in(700);
+  for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<float>(i);
+  std::vector<float> sums(700, NAN);
+  std::vector<heddle::bfloat16> strided(2100, heddle::bfloat16(1.0f));
+  exec::operand added = over(sums, {1});
+  added.accumulates = true;
+  exec::operand every_third = over(strided, {3});
+  every_third.accumulates = true;
+  run(r.finished(), {700}, {over(in, {1})}, {added, over(sums, {1}), every_third});
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    CHECK(sums[i] == 3 * in[i]);
+    const float rounded = static_cast<float>(heddle::bfloat16(in[i]));
+    CHECK(static_cast<float>(strided[3 * i]) ==
+          static_cast<float>(heddle::bfloat16(rounded + 1.0f)));
+    CHECK(static_cast<float>(strided[3 * i + 1]) == 1.0f);
+  }
+}

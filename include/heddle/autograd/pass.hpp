@@ -130,6 +130,16 @@ class backward_pass_state {
     while (!done()) step();
   }
 
+  /// What has come for an output, where a launch on the device `where` may add to it in place:
+  /// nobody else has the memory. On queued host devices launches that have yet to run hold it, too,
+  /// and how many did would be a matter of chance.
+  const gradient* addable(const edge& to, device where) const {
+    if (!to.node || (where.is_host() && !where.is_inline())) return nullptr;
+    const gradient& come = to.node->incoming[to.output];
+    if (!come || come.data != come.memory->data() || !come.memory->is_unique()) return nullptr;
+    return &come;
+  }
+
   /// Adds a gradient to what has come for an output. `count` elements of type T.
   template <class T, class Configuration = configuration>
   void deliver(const edge& to, gradient&& g, std::int64_t count, device where);

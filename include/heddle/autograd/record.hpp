@@ -197,14 +197,16 @@ class statement_node final : public tape_node {
     fill_operands(in, owners);
     exec::operand out[wanted + 1];
     gradient made[wanted + 1];
-    [&]<int... J>(std::integer_sequence<int, J...>) { (make_output<J>(out[J], made[J]), ...); }
+    [&]<int... K>(std::integer_sequence<int, K...>) {
+      (place_output<output_order[K]>(pass, out, made), ...);
+    }
     (std::make_integer_sequence<int, wanted>{});
     for (int j = 0; j < wanted; ++j) owners[derivative::slots + j] = made[j].memory.get();
     std::int64_t all[graph::max_axes];
     all_extents(all);
     exec::detail::submit<typename derivative::program, Configuration, derivative::slots, wanted,
                          Statement::scalar_count>(in, out, scalars_.data(), all, owners, device_);
-    [&]<int... J>(std::integer_sequence<int, J...>) { (send<J>(pass, made[J]), ...); }
+    [&]<int... J>(std::integer_sequence<int, J...>) { (send<J>(pass, out[J], made[J]), ...); }
     (std::make_integer_sequence<int, wanted>{});
   }
 
@@ -267,6 +269,13 @@ class statement_node final : public tape_node {
     }
     return 0;
   }();
+  static constexpr graph::axis_map wanted_map(int j) {
+    int seen = 0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
+      if (Statement::table.wanted[i] && seen++ == j) return Statement::table.operand_maps[i];
+    }
+    return graph::empty_map;
+  }
   template <int J>
   static constexpr dtype wanted_type =
       exec::plan_of<typename derivative::program>.outputs[static_cast<std::size_t>([] {
@@ -378,18 +387,52 @@ class statement_node final : public tape_node {
     return e;
   }
 
+  /// The wanted gradients in the order in which the program writes them.
+  static constexpr auto output_order = [] {
+    exec::detail::table<int, static_cast<std::size_t>(wanted)> order;
+    const auto& p = exec::plan_of<typename derivative::program>;
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < p.sizes.outputs; ++i) {
+      const auto& o = p.outputs[i];
+      if (o.kind == graph::item_kind::store || o.kind == graph::item_kind::scatter) {
+        order.values[next++] = o.slot;
+      }
+    }
+    return order;
+  }();
+
+  /// Where the program writes gradient J: new memory, or what has come for the same variable
+  /// already, this statement's own earlier gradients included, to which it adds.
   template <int J>
-  void make_output(exec::operand& o, gradient& g) {
+  void place_output(backward_pass_state& pass, exec::operand* out, gradient* made) {
     using T = type_of<wanted_type<J>>;
     const auto e = output_extents<J>();
-    const auto t = tensor<T, std::remove_cvref_t<decltype(e)>::rank()>::allocate(e, device_);
-    o = exec::detail::operand_of(t);
-    g = {t.storage(), reinterpret_cast<std::byte*>(t.data()), {}};
+    constexpr int rank = std::remove_cvref_t<decltype(e)>::rank();
+    const auto onto = [&](const gradient& g) {
+      out[J] = exec::detail::operand_of(tensor_of<T, rank>(g, e));
+      out[J].accumulates = true;
+      made[J] = g;
+    };
+    if (edges_[J].repeats == 0) {
+      for (int k = 0; k < wanted && output_order[static_cast<std::size_t>(k)] != J; ++k) {
+        const int i = output_order[static_cast<std::size_t>(k)];
+        // laid out alike: each element is then written where it is added to, by one thread
+        if (edges_[i].node == edges_[J].node && edges_[i].output == edges_[J].output &&
+            edges_[i].repeats == 0 && wanted_map(i) == wanted_map(J)) {
+          return onto(made[i]);
+        }
+      }
+      if (const gradient* come = pass.addable(edges_[J], device_)) return onto(*come);
+    }
+    const auto t = tensor<T, rank>::allocate(e, device_);
+    out[J] = exec::detail::operand_of(t);
+    made[J] = {t.storage(), reinterpret_cast<std::byte*>(t.data()), {}};
   }
 
   template <int J>
-  void send(backward_pass_state& pass, gradient& g) {
+  void send(backward_pass_state& pass, const exec::operand& out, gradient& g) {
     using T = type_of<wanted_type<J>>;
+    if (out.accumulates) return;
     auto e = output_extents<J>();
     if (edges_[J].repeats != 0) {
       g = exec::host::sum_to<T>(g, e, edges_[J].repeats, device_);

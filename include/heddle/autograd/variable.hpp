@@ -162,25 +162,19 @@ void backward_pass_state::deliver(const edge& to, gradient&& g, std::int64_t cou
     return;
   }
   const extents<1> flat{count};
-  const tensor<T, 1> there = tensor_of<T, 1>(place, flat);
   const tensor<T, 1> more = tensor_of<T, 1>(g, flat);
   if (options_.create_graph) {
     const enable_grad on;
-    variable<T, 1> sum = variable<T, 1>(there, place.source) + variable<T, 1>(more, g.source);
+    variable<T, 1> sum =
+        variable<T, 1>(tensor_of<T, 1>(place, flat), place.source) + variable<T, 1>(more, g.source);
     place = gradient_of(sum.value());
     place.source = sum.place();
     return;
   }
-  // in place where nobody else has the memory (`there` and the node's are two handles)
-  const bool own = where.is_inline() && place.data == place.memory->data() && [&] {
-    handle<storage> sole = static_cast<handle<storage>&&>(place.memory);
-    const_cast<tensor<T, 1>&>(there) = {};
-    const bool unique = sole->is_unique();
-    place.memory = static_cast<handle<storage>&&>(sole);
-    return unique;
-  }();
+  const bool own = addable(to, where) != nullptr;
   const tensor<T, 1> target = tensor_of<T, 1>(place, flat);
-  if (own && count <= 64 && profiler::active().load(std::memory_order_relaxed) == nullptr) {
+  if (own && count <= 64 && where.is_inline() &&
+      profiler::active().load(std::memory_order_relaxed) == nullptr) {
     // shorter than a statement takes to begin
     T* const sum = target.data();
     const T* const from = more.data();

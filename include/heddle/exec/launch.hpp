@@ -16,6 +16,9 @@ struct operand {
   std::byte* data = nullptr;
   std::int64_t strides[graph::max_axes] = {};
   std::int64_t indexed_extent = 0;  ///< for gather and scatter_add: the extent of the indexed axis
+  /// Of an output of floating dtype: values are added to what is there. Where two outputs of one
+  /// launch lie at the same place, all but the first in the plan's order accumulate.
+  bool accumulates = false;
 };
 
 /// The bits of a run-time scalar: a double, or an int64 where the graph's argument node says so.

@@ -3,6 +3,7 @@
 // Run-time dtypes; one copy for all programs.
 #pragma once
 
+#include <heddle/exec/add_elements.hpp>
 #include <heddle/exec/host/kernel.hpp>
 
 namespace heddle::inline v0::exec::host::detail {

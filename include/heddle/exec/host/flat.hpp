@@ -14,7 +14,7 @@ consteval bool is_flat() {
   const auto& p = plan_of<Program>;
   if (p.sizes.nests != 1 || p.sizes.passes != 1 || p.sizes.reductions != 0) return false;
   if (p.nests[0].domain == 0 || p.nests[0].barrier != 0 || p.nests[0].scatters) return false;
-  if (p.sizes.reads > 16 || p.sizes.outputs > 16) return false;
+  if (p.sizes.reads > 16 || p.sizes.outputs > 16) return false;  // max_flat_outputs
   for (std::size_t i = 0; i < p.sizes.reads; ++i) {
     const graph::axis_mask mask = graph::mask_of(p.reads[i].map);
     if (mask != 0 && mask != p.nests[0].domain) return false;
@@ -56,12 +56,14 @@ consteval bool reads_in_order() {
 struct flat_operand {
   std::uint16_t slot = 0;
   std::uint8_t size = 0;  ///< bytes per lane; 0: one element for all
+  dtype type = dtype::f32;
   std::uint8_t rank = 0;
   std::uint8_t positions[graph::max_axes] = {};
   std::uint8_t axes[graph::max_axes] = {};
 };
 
-inline constexpr int max_flat_operands = 32;
+inline constexpr int max_flat_outputs = 16;
+inline constexpr int max_flat_operands = 16 + max_flat_outputs;
 
 struct flat_plan {
   int reads = 0;
@@ -74,6 +76,7 @@ struct flat_plan {
 constexpr flat_operand make_flat_operand(std::uint16_t slot, graph::axis_map map, dtype type) {
   flat_operand o;
   o.slot = slot;
+  o.type = type;
   for (int i = 0; i < graph::max_axes; ++i) {
     const unsigned axis = graph::map_axis(map, i);
     if (axis >= graph::max_axes) continue;
@@ -114,9 +117,44 @@ inline void copy_short(std::byte* to, const std::byte* from, std::int64_t bytes)
   for (; i < bytes; ++i) to[i] = from[i];
 }
 
+/// Adds staged lanes to the outputs that accumulate, writes the other staged ones.
+inline void put_flat_lanes(const launch& l, const flat_plan& plan, std::byte* const* pointers,
+                           std::byte* const* staged, std::int64_t first, std::int64_t lanes,
+                           bool all) {
+  for (int i = plan.reads; i < plan.reads + plan.outputs; ++i) {
+    const flat_operand& f = plan.operands[i];
+    std::byte* const to = pointers[i] + first * f.size;
+    if (l.outputs[f.slot].accumulates) {
+      exec::detail::add_elements(to, 1, staged[i], lanes, f.type);
+    } else if (all) {
+      copy_short(to, staged[i], lanes * f.size);
+    }
+  }
+}
+
+/// Runs whole blocks from lane `first` on where outputs accumulate: those are staged.
+inline void run_flat_sums(kernel call, kernel_frame& f, const launch& l, const flat_plan& plan,
+                          std::byte* const* pointers, std::byte** at, std::int64_t first) {
+  constexpr std::int64_t most = 8;  // blocks of lanes that are staged at a time
+  alignas(64) std::byte buffers[max_flat_outputs][most * lane_width * 8];
+  const std::int64_t blocks = f.blocks;
+  for (std::int64_t done = 0; done < blocks; done += most) {
+    f.blocks = blocks - done < most ? blocks - done : most;
+    const std::int64_t lane = first + done * lane_width;
+    for (int i = 0; i < plan.reads + plan.outputs; ++i) {
+      const flat_operand& o = plan.operands[i];
+      const bool sums = i >= plan.reads && l.outputs[o.slot].accumulates;
+      at[i] = sums ? buffers[i - plan.reads] : pointers[i] + lane * o.size;
+    }
+    call(f);
+    put_flat_lanes(l, plan, pointers, at, lane, f.blocks * lane_width, false);
+  }
+}
+
 /// Runs lanes [first, last) of one kernel; the last partial block goes through buffers.
 inline void run_flat_lanes(kernel call, const launch& l, const flat_plan& plan,
-                           std::byte* const* pointers, std::int64_t first, std::int64_t last) {
+                           std::byte* const* pointers, std::int64_t first, std::int64_t last,
+                           bool accumulates) {
   std::byte* at[max_flat_operands];
   const int count = plan.reads + plan.outputs;
   for (int i = 0; i < count; ++i) at[i] = pointers[i] + first * plan.operands[i].size;
@@ -124,7 +162,11 @@ inline void run_flat_lanes(kernel call, const launch& l, const flat_plan& plan,
   const std::int64_t none[graph::max_axes] = {};
   kernel_frame f{at,        nullptr, at + plan.reads, nullptr, nullptr,
                  l.extents, none,    l.scalars,       &bad,    (last - first) / lane_width};
-  if (f.blocks > 0) call(f);
+  if (accumulates) {
+    run_flat_sums(call, f, l, plan, pointers, at, first);
+  } else if (f.blocks > 0) {
+    call(f);
+  }
   const std::int64_t rest = (last - first) % lane_width;
   if (rest == 0) return;
   const std::int64_t done = last - rest;
@@ -143,10 +185,7 @@ inline void run_flat_lanes(kernel call, const launch& l, const flat_plan& plan,
   f.blocks = 1;
   f.valid = static_cast<int>(rest);
   call(f);
-  for (int i = plan.reads; i < count; ++i) {
-    const std::int64_t size = plan.operands[i].size;
-    copy_short(pointers[i] + done * size, buffers[i], rest * size);
-  }
+  put_flat_lanes(l, plan, pointers, at, done, rest, true);
 }
 
 /// Runs a flat program, if its operands lie contiguous over the iteration space.
@@ -159,6 +198,7 @@ bool run_flat_plan(const flat_plan& plan, kernel call, const launch& l) {
     count *= l.extents[plan.axes[k]];
   }
   std::byte* pointers[max_flat_operands];
+  bool accumulates = false;
   for (int i = 0; i < plan.reads + plan.outputs; ++i) {
     const flat_operand& f = plan.operands[i];
     const operand& o = i < plan.reads ? l.inputs[f.slot] : l.outputs[f.slot];
@@ -167,15 +207,16 @@ bool run_flat_plan(const flat_plan& plan, kernel call, const launch& l) {
       if (o.strides[f.positions[k]] != strides[axis] && l.extents[axis] != 1) return false;
     }
     pointers[i] = o.data;
+    accumulates = accumulates || (i >= plan.reads && o.accumulates);
   }
   if (count <= 2 * thread_grain) {
-    run_flat_lanes(call, l, plan, pointers, 0, count);
+    run_flat_lanes(call, l, plan, pointers, 0, count, accumulates);
     return true;
   }
   const std::int64_t blocks = (count + lane_width - 1) / lane_width;
   const auto share = [&](std::int64_t first, std::int64_t last) {
     const std::int64_t end = last * lane_width < count ? last * lane_width : count;
-    run_flat_lanes(call, l, plan, pointers, first * lane_width, end);
+    run_flat_lanes(call, l, plan, pointers, first * lane_width, end, accumulates);
   };
   parallel_for<decltype(share)&, Configuration>(0, blocks, thread_grain / lane_width, share);
   return true;

@@ -48,8 +48,10 @@ struct cursor {
   std::int64_t strides[graph::max_axes] = {};  ///< bytes, per loop (per axis until collapsed)
   graph::axis_mask has = 0;                    ///< the axes its map names
   place where = place::memory;
-  bool lane = false;    ///< moves along the innermost axis
-  bool direct = false;  ///< a gather: the kernel addresses it itself
+  bool lane = false;         ///< moves along the innermost axis
+  bool direct = false;       ///< a gather: the kernel addresses it itself
+  bool accumulates = false;  ///< an output that is added to
+  dtype type = dtype::f32;   ///< of the elements of an output
   std::uint16_t reduction = 0;
   std::uint8_t size = 4;  ///< bytes of an element
 };
@@ -189,6 +191,7 @@ inline void make_cursors(nest_state& s, std::byte* const* buffers) {
     for (int i = 0; i < pass.output_count; ++i, ++next) {
       const output_info& out = p.outputs[pass.first_output + i];
       next->size = static_cast<std::uint8_t>(size_of(out.type));
+      next->type = out.type;
       next->reduction = out.slot;
       switch (out.kind) {
         case graph::item_kind::store:
@@ -196,6 +199,7 @@ inline void make_cursors(nest_state& s, std::byte* const* buffers) {
           place_operand(*next, s.l->outputs[out.slot], out.map);
           next->lane = moves(next->has);
           next->direct = out.kind == graph::item_kind::scatter;
+          next->accumulates = s.l->outputs[out.slot].accumulates && !next->direct;
           break;
         case graph::item_kind::carry:
           place_buffer(*next, buffers[out.slot], p.reductions[out.slot].kept, *s.l);

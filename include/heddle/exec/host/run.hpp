@@ -91,7 +91,7 @@ void run_nest(nest_state& s, std::byte** buffers) {
   }
 }
 
-/// Scattered outputs start from 0.
+/// Scattered outputs start from 0, or from what they accumulate to.
 inline void clear_scattered(const plan_view& p, const nest_info& nest, const launch& l) {
   for (int k = 0; k < nest.pass_count; ++k) {
     const pass_info& pass = p.passes[nest.first_pass + k];
@@ -100,7 +100,7 @@ inline void clear_scattered(const plan_view& p, const nest_info& nest, const lau
       if (out.kind != graph::item_kind::scatter) continue;
       const operand& o = l.outputs[out.slot];
       const std::int64_t count = elements_over(graph::mask_of(out.map), l) * o.indexed_extent;
-      if (count > 0) {
+      if (count > 0 && !o.accumulates) {
         __builtin_memset(o.data, 0, static_cast<std::size_t>(count) * size_of(out.type));
       }
     }

@@ -170,6 +170,7 @@ class walker {
         packs = true;
       }
       if (c.direct && i >= first + pass.read_count + pass.value_count) packs = true;
+      if (c.accumulates) packs = true;
     }
     std::int64_t done = 0;
     const std::int64_t whole = lanes / lane_width * lane_width;
@@ -219,7 +220,8 @@ class walker {
         indices_[i] = scattered_ + i * row_bytes;
         continue;
       }
-      if (c.direct || (!output && !c.lane) || !staged || (stride == c.size && !partial && c.lane)) {
+      const bool in_place = stride == c.size && !partial && c.lane && !c.accumulates;
+      if (c.direct || (!output && !c.lane) || !staged || in_place) {
         passed_[i] = at;
         continue;
       }
@@ -258,6 +260,10 @@ class walker {
         scatter(pointers_[i] + (c.lane ? offset * c.strides[pass.inner] : 0), gathers_[i],
                 passed_[i], reinterpret_cast<const std::int64_t*>(indices_[i]), lanes,
                 s_.plan->outputs[pass.first_output + (i - outputs)].type, &bad);
+      } else if (c.accumulates) {
+        const std::int64_t stride = c.lane ? c.strides[pass.inner] : 0;
+        exec::detail::add_elements(pointers_[i] + offset * stride, stride / c.size, passed_[i],
+                                   c.lane ? lanes : 1, c.type);
       } else if (passed_[i] == lanes_of(i) && c.where != place::lanes) {
         const std::int64_t stride = c.lane ? c.strides[pass.inner] : 0;
         move_strided<false>(pointers_[i] + offset * stride, passed_[i], stride, c.lane ? lanes : 1,

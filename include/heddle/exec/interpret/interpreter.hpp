@@ -7,7 +7,10 @@
 // memory.
 #pragma once
 
+#include <initializer_list>
+
 #include <heddle/core/memory.hpp>
+#include <heddle/exec/add_elements.hpp>
 #include <heddle/exec/interpret/loops.hpp>
 #include <heddle/exec/interpret/walk.hpp>
 #include <heddle/exec/launch.hpp>
@@ -34,9 +37,14 @@ class interpreter {
         if (last_use_[x] == i) memory_[x] = handle<storage>();
       }
     }
-    for (std::size_t i = 0; i < count; ++i) {
-      if (g_[i].code == op::store) store(g_[i]);
-      if (g_[i].code == op::scatter_add) scatter_add(g_[i]);
+    // what accumulates adds to what the others have written
+    for (const bool accumulates : {false, true}) {
+      for (std::size_t i = 0; i < count; ++i) {
+        if (!graph_root(i)) continue;
+        const bool stores = g_[i].code == op::store;
+        if (l_.outputs[stores ? g_[i].b : g_[i].c].accumulates != accumulates) continue;
+        stores ? store(g_[i]) : scatter_add(g_[i]);
+      }
     }
   }
 
@@ -389,9 +397,23 @@ class interpreter {
     const store_loop write = kernels::find_store(from, n.type);
     const auto size = static_cast<std::int64_t>(heddle::size_of(n.type));
     rows.for_each_row([&](const std::int64_t* at, std::int64_t count) {
-      write(o.data + at[0] * size, rows.row_strides[0], value(n.a) + at[1] * size_of(from),
-            rows.row_strides[1], count);
+      put(o, n.type, write, o.data + at[0] * size, rows.row_strides[0],
+          value(n.a) + at[1] * size_of(from), rows.row_strides[1], count, size_of(from));
     });
+  }
+
+  /// Writes a row of an output, or adds it to what is there. from_size is in bytes.
+  static void put(const operand& o, dtype type, store_loop write, std::byte* to,
+                  std::int64_t to_stride, const std::byte* from, std::int64_t from_stride,
+                  std::int64_t count, std::int64_t from_size) {
+    if (!o.accumulates) return write(to, to_stride, from, from_stride, count);
+    const auto size = static_cast<std::int64_t>(heddle::size_of(type));
+    alignas(64) std::byte staged[block * 8];
+    for (std::int64_t i = 0; i < count; i += block) {
+      const std::int64_t now = count - i < block ? count - i : block;
+      write(staged, 1, from + i * from_stride * from_size, from_stride, now);
+      add_elements(to + i * to_stride * size, to_stride, staged, now, type);
+    }
   }
 
   /// The output is the sum over the domain, gathered in double or int64 and converted once.
@@ -436,8 +458,9 @@ class interpreter {
     const std::int64_t step = indexed_stride(o, map);
     for (std::int64_t index = 0; index < o.indexed_extent; ++index) {
       out_rows.for_each_row([&](const std::int64_t* at, std::int64_t count) {
-        write(o.data + (at[0] + index * step) * size, out_rows.row_strides[0],
-              sums + index * slice + at[1], out_rows.row_strides[1], count);
+        put(o, n.type, write, o.data + (at[0] + index * step) * size, out_rows.row_strides[0],
+            reinterpret_cast<const std::byte*>(sums + index * slice + at[1]),
+            out_rows.row_strides[1], count, sizeof(Sum));
       });
     }
   }
