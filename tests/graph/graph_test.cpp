@@ -108,12 +108,12 @@ TEST_CASE("neutral operands, double negations and constants disappear") {
   graph::builder b;
   const id x = input(b, 0), y = input(b, 1);
   const id zero = b.constant(dtype::f32, 0), one = b.constant(dtype::f32, 1);
-  const id minus = b.constant(dtype::f32, -1);
+  const id minus = b.constant(dtype::f32, -1), negative_zero = b.constant(dtype::f32, -0.0);
   const auto neg = [&](id v) { return b.unary(op::neg, dtype::f32, v); };
-  CHECK(b.binary(op::add, dtype::f32, x, zero) == x);
-  CHECK(b.binary(op::add, dtype::f32, zero, x) == x);
+  CHECK(b.binary(op::add, dtype::f32, x, negative_zero) == x);
+  CHECK(b.binary(op::add, dtype::f32, negative_zero, x) == x);
   CHECK(b.binary(op::sub, dtype::f32, x, zero) == x);
-  CHECK(b.binary(op::sub, dtype::f32, zero, x) == neg(x));
+  CHECK(b.binary(op::sub, dtype::f32, negative_zero, x) == neg(x));
   CHECK(b.binary(op::mul, dtype::f32, x, one) == x);
   CHECK(b.binary(op::mul, dtype::f32, minus, x) == neg(x));
   CHECK(b.binary(op::div, dtype::f32, x, one) == x);
@@ -138,21 +138,37 @@ TEST_CASE("multiplication by zero stays: it may be a NaN; integers and 16-bit ca
   CHECK(b[b.cast(dtype::f32, tenth16)].code == op::constant);
 }
 
-TEST_CASE("constants leave a sum, and so do axes along which it does not vary") {
+TEST_CASE("zeros of integers are neutral, and their sums let constants and signs out") {
+  graph::builder b;
+  const id x = input(b, 0, dtype::i64, 0xFFFFFF10u), y = input(b, 1, dtype::i64, 0xFFFFFF10u);
+  const id zero = b.constant(dtype::i64, 0), three = b.constant(dtype::i64, 3);
+  const auto neg = [&](id v) { return b.unary(op::neg, dtype::i64, v); };
+  const auto sum = [&](id v) { return b.unary(op::sum, dtype::i64, v, 2); };
+  CHECK(b.binary(op::add, dtype::i64, x, zero) == x);
+  CHECK(b.binary(op::sub, dtype::i64, zero, x) == neg(x));
+  CHECK(neg(b.binary(op::sub, dtype::i64, x, y)) == b.binary(op::sub, dtype::i64, y, x));
+  CHECK(b.binary(op::maximum, dtype::i64, x, y) == b.binary(op::maximum, dtype::i64, y, x));
+  CHECK(sum(neg(x)) == neg(sum(x)));
+  CHECK(sum(b.binary(op::mul, dtype::i64, three, x)) ==
+        b.binary(op::mul, dtype::i64, sum(x), three));
+}
+
+TEST_CASE("axes along which a value does not vary leave its reductions; real factors stay") {
   graph::builder b;
   const id x = input(b, 0, dtype::f32, 0xFFFFFF10u);    // [0,1]
   const id row = input(b, 1, dtype::f32, 0xFFFFFFF0u);  // [0]
-  const id half = b.constant(dtype::f32, 0.5);
-  const id inner = b.unary(op::sum, dtype::f32, b.binary(op::mul, dtype::f32, x, half), 2);
-  CHECK(b[inner].code == op::mul);
-  CHECK(b[inner].varies == 1);
-  // a row may hold 0 or an infinity, whose products with elements of x are NaN
-  const id product = b.binary(op::mul, dtype::f32, x, row);
-  CHECK(b[b.unary(op::sum, dtype::f32, product, 2)].code == op::sum);
-  const id quotient = b.binary(op::div, dtype::f32, x, row);
-  CHECK(b[b.unary(op::sum, dtype::f32, quotient, 2)].code == op::sum);
-  const id repeated = b.unary(op::sum, dtype::f32, row, 2);
-  CHECK(b[repeated].code == op::mul);
+  const auto sum = [&](id v) { return b.unary(op::sum, dtype::f32, v, 2); };
+  for (const id factor : {b.constant(dtype::f32, 0.5), row}) {
+    CHECK(b[sum(b.binary(op::mul, dtype::f32, x, factor))].code == op::sum);
+    CHECK(b[sum(b.binary(op::div, dtype::f32, x, factor))].code == op::sum);
+  }
+  const id repeated = sum(row);
+  CHECK(b[repeated].varies == 1);
+  for (const graph::node& n : b.nodes()) {
+    if (n.code == op::sum) CHECK(b[n.a].varies == 3);
+  }
+  CHECK(sum(b.unary(op::neg, dtype::f32, x)) ==
+        b.binary(op::sub, dtype::f32, b.constant(dtype::f32, 0), sum(x)));
   CHECK(b.unary(op::amax, dtype::f32, row, 2) == row);
   CHECK(b.unary(op::sum, dtype::f32, x, 0) == x);
 }

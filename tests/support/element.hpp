@@ -31,8 +31,13 @@ struct element {
   double real = 0;
   double error = 0;
   std::int64_t integer = 0;
+  bool signless = false;  ///< a zero of either sign
 
   bool known() const { return error < unknown; }
+  /// Whether the value has the sign of `real`, be it zero.
+  bool has_sign() const {
+    return error == 0 ? real != 0 || !signless : known() && std::fabs(real) > error;
+  }
 };
 
 inline bool floating(dtype d) {
@@ -132,7 +137,8 @@ inline element with_rounding(element e, dtype type, double units) {
     return e;
   }
   const bool representable = !wide && static_cast<double>(static_cast<float>(e.real)) == e.real;
-  if (units <= 1 && e.error == 0 && representable && (size == 0 || size > FLT_MIN)) return e;
+  const bool exact = size == 0 || (representable && size > FLT_MIN);
+  if (units <= 1 && e.error == 0 && exact) return e;
   // inexact operands in f64: the walk's own result is rounded elsewhere than the subject's
   if (wide && e.error > 0 && units < 2) units = 2;
   e.error += units * size * (wide ? 0x1p-53 : 0x1p-24) + (wide ? DBL_MIN : FLT_MIN);
@@ -160,6 +166,7 @@ inline element converted(element e, dtype from, dtype to) {
     }
     const auto round = to == dtype::f16 ? rounded_to_float16 : rounded_to_bfloat16;
     y.real = round(e.real);
+    y.signless = !e.has_sign();
     y.error = std::max(std::fabs(round(e.real + e.error) - y.real),
                        std::fabs(round(e.real - e.error) - y.real));
     return y;
@@ -214,6 +221,39 @@ inline void philox_block(std::uint64_t key, std::uint64_t low, std::uint64_t hig
   for (int i = 0; i < 4; ++i) out[i] = counter[i];
 }
 
+/// Whether a zero that an op gives may be of either sign, as its operands' signs are unknown.
+inline bool loses_sign(op code, const element& a, const element& b) {
+  const bool both = a.has_sign() && b.has_sign();
+  switch (code) {
+    case op::add:
+    case op::sub: {
+      // of two zeros; +0 and any zero make +0
+      const bool minus = code == op::sub;
+      const bool positive = (a.has_sign() && !std::signbit(a.real)) ||
+                            (b.has_sign() && std::signbit(b.real) == minus);
+      return a.real == 0 && b.real == 0 && !both && !positive;
+    }
+    case op::mul:
+    case op::div:
+      return !both;
+    case op::maximum:
+      return a.real > b.real ? a.signless : b.signless;
+    case op::minimum:
+      return a.real < b.real ? a.signless : b.signless;
+    case op::abs:
+    case op::square:
+    case op::sign:
+      return false;
+    default:
+      return !a.has_sign();
+  }
+}
+
+/// Whether an op that is otherwise inexact gives this zero, sign included, of exact operands.
+inline bool exact_zero(op code, const element& a, const element& y) {
+  return y.real == 0 && y.error == 0 && (code == op::div || (a.real == 0 && code != op::pow));
+}
+
 /// The value of an element-wise op on reals, with the error that its operands' errors cause.
 inline element real_op(op code, const element& a, const element& b) {
   element y;
@@ -257,6 +297,7 @@ inline element real_op(op code, const element& a, const element& b) {
       break;
     case op::rsqrt:
       ends([](double v) { return 1 / std::sqrt(v); });
+      if (x == 0 && a.signless) y.error = unknown;
       break;
     case op::abs:
       lipschitz(std::fabs(x), 1);
@@ -301,11 +342,13 @@ inline element real_op(op code, const element& a, const element& b) {
       break;
     case op::div:
       y.real = x / z;
+      if (std::isinf(y.real) && z == 0 && b.signless) y.error = unknown;
       if (e == 0 && f == 0) break;
       y.error = std::fabs(z) > f ? (e + std::fabs(y.real) * f) / (std::fabs(z) - f) : unknown;
       break;
     case op::pow: {
       y.real = std::pow(x, z);
+      if (x == 0 && a.signless) y.error = unknown;
       if (e == 0 && f == 0) break;
       if (!(x - e > 0)) {
         y.error = unknown;
@@ -328,6 +371,7 @@ inline element real_op(op code, const element& a, const element& b) {
     default:
       y.error = unknown;
   }
+  y.signless = y.real == 0 && loses_sign(code, a, b);
   return y;
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "random_source.hpp"
@@ -47,6 +48,7 @@ namespace graph = heddle::graph;
 using heddle::dtype;
 using heddle::op;
 
+inline constexpr double infinite = std::numeric_limits<double>::infinity();
 inline constexpr dtype all_dtypes[] = {dtype::f64, dtype::f32, dtype::bf16, dtype::f16,
                                        dtype::i64, dtype::i32, dtype::u8,   dtype::boolean};
 inline constexpr dtype floating_dtypes[] = {dtype::f64, dtype::f32, dtype::f32, dtype::bf16,
@@ -67,7 +69,8 @@ struct style {
   bool smooth_f64 = false;  ///< only f64, differentiable, no special values: for gradients
   int least_nodes = 8;
   int most_nodes = 64;
-  int points = 96;  ///< most points of the iteration space
+  int points = 96;     ///< most points of the iteration space
+  bool batch = false;  ///< axis 0 is there; no reduction removes it and no value counts along it
 };
 
 struct random_graph {
@@ -121,7 +124,7 @@ class graph_generator {
   using id = std::uint16_t;
 
   void choose_space() {
-    axes_ = r_.between(0, 5);
+    axes_ = r_.between(style_.batch ? 1 : 0, 5);
     std::int64_t points = 1;
     for (int axis = 0; axis < axes_; ++axis) {
       std::int64_t extent = r_.between(1, 6);
@@ -209,6 +212,13 @@ class graph_generator {
     return s;
   }
 
+  /// Axes that reductions may remove and counts take in.
+  unsigned removable(unsigned axes) const { return style_.batch ? axes & ~1u : axes; }
+  int countable_axis() {
+    const int first = style_.batch ? 1 : 0;
+    return first < axes_ ? r_.between(first, axes_ - 1) : -1;
+  }
+
   id input(dtype type, graph::axis_mask mask, std::int64_t below = 0) {
     slot s = random_slot(type, mask, false);
     s.below = below;
@@ -242,7 +252,7 @@ class graph_generator {
     if (kind < 10) {
       input(type, random_axes(kind < 7 ? 0.8 : 0.4));
     } else if (kind < 11) {
-      constexpr double values[] = {0, 1, -1, 2, 0.5, -0.25, 0.1, 3, -2.75};
+      constexpr double values[] = {0, -0.0, 1, -1, 2, 0.5, -0.25, 0.1, 3, -2.75};
       const double value = r_.pick(values);
       constant(type, type == dtype::boolean || type == dtype::u8 ? std::fabs(std::trunc(value)) > 0
                      : real(type)                                ? value
@@ -252,7 +262,7 @@ class graph_generator {
       scalar(type, integral, type == dtype::u8 ? r_.between(0, 5) : r_.between(-3, 5),
              type == dtype::u8 ? 2.5 : 0.25 * r_.between(-12, 12));
     } else if (kind < 13) {
-      const unsigned mask = random_axes(0.5);
+      const unsigned mask = removable(random_axes(0.5));
       std::int64_t count = 1;
       for (int axis = 0; axis < 8; ++axis)
         count *= (mask >> axis & 1) != 0 ? made_.extents[axis] : 1;
@@ -263,16 +273,20 @@ class graph_generator {
             .extra = mask},
            static_cast<double>(count));
     } else if (kind < 14) {
-      if (axes_ == 0) return;
-      emit({.code = op::iota,
-            .type = dtype::i64,
-            .extra = static_cast<std::uint64_t>(r_.below(axes_))},
-           6);
+      const int axis = countable_axis();
+      if (axis < 0) return;
+      emit({.code = op::iota, .type = dtype::i64, .extra = static_cast<std::uint64_t>(axis)}, 6);
     } else {
       const id seed = scalar(dtype::i64, true, static_cast<std::int64_t>(r_.word()), 0);
       const id offset = r_.chance(0.5) ? constant(dtype::i64, r_.below(1000))
                                        : scalar(dtype::i64, true, r_.below(1000), 0);
-      const slot s = random_slot(r_.pick(floating_dtypes), random_axes(0.7), false);
+      slot s = random_slot(r_.pick(floating_dtypes), random_axes(0.7), false);
+      for (int p = 1; p < s.rank && style_.batch; ++p) {
+        // the batch's axis tells samples apart: it is position 0
+        if (graph::map_axis(s.map, p) != 0) continue;
+        s.map = graph::with_axis(s.map, p, graph::map_axis(s.map, 0));
+        s.map = graph::with_axis(s.map, 0, 0);
+      }
       emit({.code = kind == 14 ? op::random_uniform : op::random_normal,
             .type = s.type,
             .a = seed,
@@ -300,9 +314,8 @@ class graph_generator {
   dtype random_number() {
     return style_.smooth_f64 || r_.chance(0.65) ? random_float() : r_.pick(integer_dtypes);
   }
-  /// Whether to keep operands inside of the op's domain. Without elements always: 0 times infinity,
-  /// where a simplification moved a factor out of an empty sum, is a NaN.
-  bool guarded() { return style_.smooth_f64 || made_.is_empty() || r_.chance(0.95); }
+  /// Whether to keep operands inside of the op's domain.
+  bool guarded() { return style_.smooth_f64 || r_.chance(0.95); }
   id positive(id x, double least) {
     x = unary(style_.smooth_f64 ? op::square : op::abs, limited(x, 8), style_.smooth_f64 ? 64 : 8);
     return binary(op::add, x, constant(type_of(x), least), bound(x) + least);
@@ -317,8 +330,9 @@ class graph_generator {
     if (kind < 80) return reduction_step();
     if (kind < 84) return gather_step();
     if (kind < 88) return user_step();
-    if (kind < 92) return where_step();
+    if (kind < 91) return where_step();
     if (style_.smooth_f64) return binary_step();
+    if (kind < 94) return simplifiable_step();
     if (kind < 97) return comparison_step();
     logical_step();
   }
@@ -393,9 +407,10 @@ class graph_generator {
     if (b_[x].varies == 0) x = any();
     dtype type = type_of(x);
     if (code == op::sum && !real(type)) x = cast(x, type = dtype::i64);
-    unsigned axes = b_[x].varies & random_axes(0.6);
-    if (axes == 0) axes = b_[x].varies & static_cast<unsigned>(-b_[x].varies);
-    if (r_.chance(0.1)) axes |= random_axes(0.3);
+    const unsigned varies = removable(b_[x].varies);
+    unsigned axes = varies & random_axes(0.6);
+    if (axes == 0) axes = varies & (0u - varies);
+    if (r_.chance(0.1)) axes |= removable(random_axes(0.3));
     if (axes == 0 && !r_.chance(0.1)) return;
     emit({.code = code, .type = type, .a = x, .extra = axes},
          code == op::sum ? bound(x) * style_.points : bound(x));
@@ -404,7 +419,7 @@ class graph_generator {
   /// An index node with values in [0, below).
   id index(std::int64_t below) {
     if (r_.chance(0.2)) {
-      for (int axis = 0; axis < axes_; ++axis) {
+      for (int axis = style_.batch ? 1 : 0; axis < axes_; ++axis) {
         if (made_.extents[axis] <= below) {
           return emit(
               {.code = op::iota, .type = dtype::i64, .extra = static_cast<std::uint64_t>(axis)}, 6);
@@ -454,6 +469,57 @@ class graph_generator {
     emit({.code = op::where, .type = type, .a = c, .b = x, .c = y}, std::max(bound(x), bound(y)));
   }
 
+  /// What the simplifier has rules for, more often than chance makes it.
+  void simplifiable_step() {
+    const dtype type = random_number();
+    id x = any_of(type);
+    const double most = type == dtype::f64 ? 1e308 : 1e38;
+    const double values[] = {0, -0.0, 0, -0.0, 1, -1, -2, most, 1 / most, infinite};
+    const auto number = [&](int choices) {
+      const double value = values[r_.below(real(type) ? choices : 7)];
+      return constant(type, value);
+    };
+    const auto sum = [&](id y, double limit) {
+      if (!real(type_of(y))) y = cast(y, dtype::i64);
+      unsigned axes = random_axes(0.5);
+      if (r_.chance(0.7)) axes |= b_[y].varies & random_axes(0.8);
+      emit({.code = op::sum, .type = type_of(y), .a = y, .extra = removable(axes)},
+           limit * style_.points);
+    };
+    const double limit = type == dtype::u8 ? 255 : bound(x);
+    constexpr op codes[] = {op::add, op::sub, op::mul};
+    switch (r_.below(6)) {
+      case 0:
+        binary(r_.pick(codes), x, number(6), limit);
+        return;
+      case 1:
+        binary(r_.pick(codes), number(6), x, limit);
+        return;
+      case 2: {
+        const id y = any_of(type);
+        const id difference = binary(op::sub, x, r_.chance(0.3) ? x : y, limit + bound(y));
+        unary(op::neg, difference, limit + bound(y));
+        return;
+      }
+      case 3:
+        sum(unary(op::neg, x, limit), limit);
+        return;
+      case 4: {
+        const bool divides = real(type) && r_.chance(0.4);
+        x = limited(x, 8);
+        sum(binary(divides ? op::div : op::mul, x, number(10), 1e300), 1e300);
+        return;
+      }
+      default:
+        // the only cast to its own dtype that does something
+        if (heddle::compute_dtype(type) != type) {
+          emit({.code = op::cast, .type = type, .a = x}, bound(x));
+        } else {
+          sum(x, limit);
+        }
+    }
+  }
+
   void comparison_step() {
     constexpr op codes[] = {op::equal,      op::not_equal, op::less,
                             op::less_equal, op::greater,   op::greater_equal};
@@ -486,7 +552,8 @@ class graph_generator {
         const std::int64_t extent = r_.between(1, 5);
         const id at = index(extent);
         // the index and the map span the domain; the value varies within it
-        const unsigned rest = b_[x].varies & ~static_cast<unsigned>(b_[at].varies);
+        unsigned rest = b_[x].varies & ~static_cast<unsigned>(b_[at].varies);
+        if (style_.batch) rest |= (b_[x].varies | b_[at].varies) & 1u;
         slot s =
             random_slot(type_of(x), static_cast<graph::axis_mask>(random_axes(0.3) | rest), true);
         s.indexed_extent = extent;

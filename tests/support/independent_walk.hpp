@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "element.hpp"
+#include "element_arithmetic.hpp"
 
 #include <heddle/exec/launch.hpp>
 #include <heddle/graph/builder.hpp>
@@ -87,22 +87,6 @@ class independent_walk {
     return values_[id][static_cast<std::size_t>(point)];
   }
 
-  element number(double x, dtype type) const {
-    element e;
-    if (floating(type)) {
-      e.real = x;
-      return with_rounding(e, type, 1);
-    }
-    e.real = x;
-    return converted(e, dtype::f64, type);
-  }
-  element number(std::int64_t x, dtype type) const {
-    element e;
-    e.integer = x;
-    const bool narrow = type == dtype::bf16 || type == dtype::f16;
-    return converted(e, dtype::i64, narrow ? dtype::f32 : type);
-  }
-
   element at(const node& n, std::int64_t point) const {
     switch (n.code) {
       case op::input:
@@ -139,65 +123,19 @@ class independent_walk {
       case op::cast:
         return converted(operand(n.a, point), g_[n.a].type, n.type);
       default:
-        return elementwise(n, point);
+        return computed(n, point);
     }
   }
 
-  element elementwise(const node& n, std::int64_t point) const {
+  element computed(const node& n, std::int64_t point) const {
     const element& a = operand(n.a, point);
-    if (n.code == op::where) {
-      if (!a.known()) {
-        const element& x = operand(n.b, point);
-        const element& z = operand(n.c, point);
-        const bool alike = x.real == z.real && x.integer == z.integer;
-        return alike && x.known() && z.known() ? (x.error > z.error ? x : z)
-                                               : element{0, unknown, 0};
-      }
-      return operand(a.integer != 0 ? n.b : n.c, point);
-    }
+    if (n.code == op::where) return selected(a, operand(n.b, point), operand(n.c, point));
     const element none;
     const element& b = n.b == heddle::graph::no_node ? none : operand(n.b, point);
-    if (!a.known() || !b.known()) return {0, unknown, 0};
-    if (is_comparison(n.code)) {
-      element y;
-      if (!floating(g_[n.a].type)) {
-        y.integer = compared(n.code, a.integer, b.integer);
-      } else {
-        y.integer = compared(n.code, a.real, b.real);
-        const double error = a.error + b.error;
-        if (error > 0 && std::fabs(a.real - b.real) <= error) y.error = unknown;
-      }
-      return y;
-    }
-    if (n.code >= op::user) return user(n, a, b, point);
-    if (!floating(n.type)) {
-      element y;
-      y.integer = narrowed(integer_op(n.code, a.integer, b.integer), n.type);
-      return y;
-    }
-    const double units = rounding_units(n.code);
-    const element y = real_op(n.code, a, b);
-    return units == 0 ? y : with_rounding(y, n.type, units);
-  }
-
-  element user(const node& n, const element& a, const element& b, std::int64_t point) const {
+    if (n.code < op::user) return elementwise(n.code, g_[n.a].type, n.type, a, b);
+    const element& c = n.c == heddle::graph::no_node ? none : operand(n.c, point);
     for (const user_formula& f : formulas_) {
-      if (f.code != n.code) continue;
-      const element none;
-      const element& c = n.c == heddle::graph::no_node ? none : operand(n.c, point);
-      if (!c.known()) return {0, unknown, 0};
-      const double x[3] = {a.real, b.real, c.real};
-      element y;
-      y.real = f.formula(x);
-      for (int corner = 0; corner < 8; ++corner) {
-        const double near[3] = {x[0] + ((corner & 1) != 0 ? a.error : -a.error),
-                                x[1] + ((corner & 2) != 0 ? b.error : -b.error),
-                                x[2] + ((corner & 4) != 0 ? c.error : -c.error)};
-        const double error = std::fabs(f.formula(near) - y.real);
-        if (!(error <= y.error)) y.error = error;
-      }
-      y.error *= 2;
-      return with_rounding(y, n.type, 8);
+      if (f.code == n.code) return formula_value(f.formula, n.type, a, b, c);
     }
     return {0, unknown, 0};
   }
@@ -214,23 +152,7 @@ class independent_walk {
         position = position * l_.extents[axis] + coordinate(point, axis);
       }
     }
-    std::uint32_t w[4];
-    philox_block(static_cast<std::uint64_t>(operand(n.a, point).integer),
-                 static_cast<std::uint64_t>(position), static_cast<std::uint64_t>(sample), w);
-    const bool wide = n.type == dtype::f64;
-    const auto two_words = [](std::uint32_t high, std::uint32_t low) {
-      return std::ldexp(static_cast<double>((static_cast<std::uint64_t>(high) << 21) | low >> 11),
-                        -53);
-    };
-    const double u = wide ? two_words(w[0], w[1]) : std::ldexp(w[0] >> 8, -24);
-    element y;
-    y.real = u;
-    if (n.code == op::random_uniform) return y;
-    const double v = wide ? two_words(w[2], w[3]) : std::ldexp(w[1] >> 8, -24);
-    const double radius = std::sqrt(-2 * std::log(1 - u));
-    y.real = radius * std::cos(2 * 3.14159265358979323846 * v);
-    y.error = radius * (wide ? 1e-14 : 3e-6);
-    return y;
+    return random_value(n.code, n.type, operand(n.a, point).integer, sample, position);
   }
 
   void reduce(const node& n, std::vector<element>& out) const {
@@ -241,20 +163,7 @@ class independent_walk {
     for (int axis = 0; axis < 8; ++axis) {
       empty = empty || ((removed >> axis & 1) != 0 && l_.extents[axis] == 0);
     }
-    const bool real = floating(n.type);
-    element identity;
-    if (n.code != op::sum) {
-      const bool largest = n.code == op::amax;
-      identity.real = largest ? -unknown : unknown;
-      if (empty && real) identity.error = unknown;  // infinite, and so are factors of empty sums
-      identity.integer = n.type == dtype::i64   ? (largest ? INT64_MIN : INT64_MAX)
-                         : n.type == dtype::i32 ? (largest ? INT32_MIN : INT32_MAX)
-                         : n.type == dtype::u8  ? (largest ? 0 : 255)
-                                                : (largest ? 0 : 1);
-    }
-    std::vector<element> groups(out.size(), identity);
-    std::vector<double> sizes(out.size(), 0.0);
-    std::vector<double> terms(out.size(), 0.0);
+    std::vector<reduction> groups(out.size(), reduction(n.code, n.type));
     const auto group_of = [&](std::int64_t point) {
       std::int64_t first = point;
       for (int axis = 0; axis < 8; ++axis) {
@@ -263,41 +172,15 @@ class independent_walk {
       return static_cast<std::size_t>(first);
     };
     for (std::int64_t p = 0; p < points_ && !empty; ++p) {
-      const element& x = operand(n.a, p);
-      const std::size_t at = group_of(p);
-      element& total = groups[at];
-      if (!x.known()) total.error = unknown;
-      if (!total.known()) continue;
-      if (!real) {
-        total.integer = narrowed(integer_op(n.code == op::sum    ? op::add
-                                            : n.code == op::amax ? op::maximum
-                                                                 : op::minimum,
-                                            total.integer, x.integer),
-                                 n.type);
-      } else if (n.code == op::sum) {
-        total.real += x.real;
-        total.error += x.error;
-        sizes[at] += std::fabs(x.real);
-        terms[at] += 1;
-      } else {
-        total = real_op(n.code == op::amax ? op::maximum : op::minimum, total, x);
-      }
+      groups[group_of(p)].add(operand(n.a, p));
     }
     for (std::int64_t p = 0; p < points_; ++p) {
-      const std::size_t at = group_of(p);
-      element y = groups[at];
-      if (real && n.code == op::sum && y.known()) {
-        const bool wide = n.type == dtype::f64;
-        if (sizes[at] > (wide ? DBL_MAX : FLT_MAX) / 2) y.error = std::isnan(y.real) ? 0 : unknown;
-        const bool exact = y.error == 0 && !wide && std::fabs(sizes[at]) < 0x1p20 &&
-                           std::nearbyint(sizes[at] * 16) == sizes[at] * 16;
-        if (!exact && std::isfinite(y.real)) {
-          y.error += terms[at] * sizes[at] * (wide ? 0x1p-52 : 0x1p-24);
-        }
-        if (std::isinf(y.real) && y.error > 0) y.error = unknown;
-        y = with_rounding(y, n.type, 1);
-      }
-      out[static_cast<std::size_t>(p)] = y;
+      element& y = out[static_cast<std::size_t>(p)];
+      y = groups[group_of(p)].result();
+      if (n.code != op::sum || n.extra != 0 || !y.known()) continue;
+      // over no axes: the operand, or +0 and the operand
+      const element& x = operand(n.a, p);
+      y.signless = x.signless || std::signbit(x.real);
     }
   }
 

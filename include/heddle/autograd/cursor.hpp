@@ -11,7 +11,8 @@ namespace heddle::inline v0 {
 /// not run: gradients of variables that were not reached stay as they were, and the part of the
 /// graph that was not visited can be differentiated by another pass.
 ///
-/// While one lives, no other pass may visit nodes that it has yet to run.
+/// While one lives, no other pass may visit statements that it has yet to run. Passes of several
+/// threads may end in the same leaves.
 class backward_pass {
  public:
   /// From a variable of rank 0, a loss. Throws state_error for one that requires no gradient.
@@ -31,6 +32,9 @@ class backward_pass {
       raise<shape_error>("heddle::backward_pass: the gradient's extents are not the variable's: ",
                          seed.extents(), "; ", output.extents(), " are expected");
     }
+    if (seed.device() != output.device()) {
+      detail::raise_gradient_device("backward_pass", seed.device(), output.device());
+    }
     if (options.create_graph) {
       raise<state_error>(
           "heddle::backward_pass: create_graph is for grad(output, inputs), which returns the "
@@ -46,14 +50,10 @@ class backward_pass {
   template <class T, int Rank>
   tensor<T, Rank> run_until(const variable<T, Rank>& v) {
     detail::tape_node* const node = v.place().node.get();
-    if (node == nullptr || (node->pending == 0 && !state_.is_ready(node))) {
-      raise<state_error>(
-          "heddle::backward_pass: the variable is not ahead of this pass: it is not below the "
-          "root, "
-          "requires no gradient, or was passed already");
-    }
-    while (node->pending != 0) state_.step();
-    const detail::gradient& g = node->incoming[v.place().output];
+    if (node == nullptr || (state_.waits_for(node) == 0 && !state_.is_ready(node))) raise_behind();
+    while (state_.waits_for(node) != 0 && !state_.done()) state_.step();
+    if (state_.waits_for(node) != 0) raise_behind();  // another pass waits for it
+    const detail::gradient& g = state_.incoming_at(v.place());
     if (!g) return zeros<T, Rank>(v.extents(), v.device());
     return detail::tensor_of<T, Rank>(g, v.extents());
   }
@@ -64,6 +64,12 @@ class backward_pass {
   [[nodiscard]] bool done() const { return state_.done(); }
 
  private:
+  [[noreturn]] HEDDLE_COLD static void raise_behind() {
+    raise<state_error>(
+        "heddle::backward_pass: the variable is not ahead of this pass: it is not below the root, "
+        "requires no gradient, or was passed already; ask for one that is");
+  }
+
   detail::backward_pass_state state_;
 };
 

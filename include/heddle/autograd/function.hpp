@@ -72,10 +72,10 @@ class function_node final : public tape_node {
   function_node(const tensor<T, Rank>& value, Backward&& backward, const Inputs&... given)
       : backward_(static_cast<Backward&&>(backward)),
         extents_(value.extents()),
-        device_(value.device()),
         kept_(kept_input<Inputs, keeps>(given)...),
         edges_{input_place(given)...},
         counts_{given.size()...},
+        devices_{given.device()...},
         shapes_(given.extents()...) {
     input_count = count;
     output_count = 1;
@@ -136,6 +136,9 @@ class function_node final : public tape_node {
                            " a gradient of other extents: ", ready.extents(), "; ",
                            std::get<I>(shapes_), " are expected");
       }
+      if (ready.device() != devices_[I]) {
+        raise_gradient_device("record", ready.device(), devices_[I]);
+      }
       sent.source = input_place(ready);
       pass.template deliver<typename input::value_type>(edges_[I], static_cast<gradient&&>(sent),
                                                         counts_[I], ready.device());
@@ -155,10 +158,10 @@ class function_node final : public tape_node {
   }
   Backward backward_;
   extents<Rank> extents_;
-  device device_;
   std::tuple<kept_input<Inputs, keeps>...> kept_;
   edge edges_[count];
   std::int64_t counts_[count];
+  device devices_[count];  ///< of the inputs: a move's gradient is not on the value's
   std::tuple<extents<Inputs::rank>...> shapes_;
   gradient incoming_;
   bool freed_ = false;

@@ -69,7 +69,12 @@ class interpreted_node final : public tape_node {
     for (int i = 0; i < graph::max_axes; ++i) next.extents[i] = request_.extents[i];
     next.where = request_.where;
     next.node = this;
-    next.slots = slots_;
+    for (const std::size_t slot : graph::gradient_slots(request_.derivative, wanted.wanted)) {
+      std::size_t input = 0;
+      while (slots_[input] != slot) ++input;
+      next.slots.push_back(slot);
+      next.inputs.push_back(input);
+    }
     static constexpr double zero = 0;
     for (std::size_t k = 0; k < incoming_.size(); ++k) {
       recorded_operand seed;
@@ -136,6 +141,10 @@ inline void interpret_request(const derivative_request& r,
                               const std::vector<exec::operand>& outputs,
                               const std::vector<gradient>& made) {
   if (r.where.is_meta()) return;
+  record_launch([&] {
+    return launch_record{"interpret", nullptr, 0,      static_cast<int>(r.derivative.size()),
+                         0,           0,       r.where};
+  });
   current_stream(r.where).enqueue([r, outputs, made] {
     std::vector<exec::operand> inputs;
     for (const recorded_operand& o : r.operands) inputs.push_back(o.at);
@@ -144,10 +153,6 @@ inline void interpret_request(const derivative_request& r,
     l.inputs = inputs.data();
     l.outputs = outputs.data();
     l.scalars = r.scalars.data();
-    record_launch([&] {
-      return launch_record{"interpret", nullptr, 0,      static_cast<int>(r.derivative.size()),
-                           0,           0,       r.where};
-    });
     exec::interpret(r.derivative, l);
   });
 }
@@ -238,6 +243,7 @@ inline void record_by_interpretation(backward_pass_state& pass, derivative_reque
   const bool record = pass.options().create_graph;
   std::vector<std::int64_t> table_extents;
   std::vector<std::uint8_t> repeats;
+  const std::vector<std::size_t> node_inputs = request.inputs;
   for (const std::size_t slot : request.slots) {
     table_extents.push_back(request.operands[slot].at.indexed_extent);
     repeats.push_back(request.operands[slot].repeats);
@@ -247,8 +253,9 @@ inline void record_by_interpretation(backward_pass_state& pass, derivative_reque
     interpreted_output& o = outputs[j];
     if (repeats[j] != 0) sum_repeats(o, repeats[j], where, record);
     with_floating(o.type, [&](auto element) {
-      pass.deliver<decltype(element)>(node->inputs[j], static_cast<gradient&&>(o.value),
-                                      element_count(o.shape), where);
+      pass.deliver<decltype(element)>(node->inputs[node_inputs[j]],
+                                      static_cast<gradient&&>(o.value), element_count(o.shape),
+                                      where);
     });
   }
 }
@@ -267,6 +274,9 @@ auto grad(const variable<T, Rank>& output, const std::tuple<variable<U, R>...>& 
     raise<shape_error>("heddle::grad: the gradient's extents are not the output's: ",
                        seed.extents(), "; ", output.extents(), " are expected");
   }
+  if (seed.device() != output.device()) {
+    detail::raise_gradient_device("grad", seed.device(), output.device());
+  }
   detail::backward_pass_state pass(options);
   if (options.create_graph) pass.record_derivative = &detail::record_by_interpretation;
   pass.add_root(output.place(), detail::gradient_of(seed));
@@ -278,7 +288,11 @@ auto grad(const variable<T, Rank>& output, const std::tuple<variable<U, R>...>& 
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
     const auto one = [&]<class V, int N>(const variable<V, N>& v, detail::capture& c) {
       if (!c.caught) return variable<V, N>(zeros<V, N>(v.extents(), v.device()), false);
-      return variable<V, N>(detail::tensor_of<V, N>(c.caught, v.extents()), c.caught.source);
+      tensor<V, N> caught = detail::tensor_of<V, N>(c.caught, v.extents());
+      c.caught.memory = {};
+      // memory that others hold, the seed's say, is not the caller's to keep
+      if (!caught.storage()->is_unique()) caught = caught.clone();
+      return variable<V, N>(static_cast<tensor<V, N>&&>(caught), c.caught.source);
     };
     return std::tuple{one(std::get<I>(inputs), pass.captures()[I])...};
   }

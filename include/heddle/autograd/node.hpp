@@ -56,6 +56,9 @@ class tape_node : public counted, public pooled {
   /// Leaves of the tape (parameters) collect gradients and have no inputs.
   virtual bool is_leaf() const noexcept { return false; }
 
+  /// Whether passes keep what they know of this node themselves: leaves, which have order 0.
+  bool is_visited_by_pass() const noexcept { return order == 0; }
+
   void find_order() noexcept {
     order = 0;
     for (int i = 0; i < input_count; ++i) {

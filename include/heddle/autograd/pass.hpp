@@ -45,6 +45,52 @@ struct block_allocator {
 template <class T>
 using pass_list = std::vector<T, block_allocator<T>>;
 
+/// What a pass knows of the leaves it reaches. It lies in the pass, not in the leaf: passes of
+/// several threads may reach the same parameters at once.
+class leaf_visits {
+ public:
+  struct visit {
+    tape_node* leaf = nullptr;
+    std::uint32_t pending = 0;
+    gradient incoming;
+  };
+
+  /// The entry of a leaf, made if there is none. Valid until the next one is made.
+  visit& operator[](tape_node* leaf) {
+    if (2 * (count_ + 1) > table_.size()) grow();
+    visit& found = table_[place_of(leaf)];
+    if (found.leaf == nullptr) {
+      found.leaf = leaf;
+      ++count_;
+    }
+    return found;
+  }
+  const visit* find(tape_node* leaf) const {
+    if (table_.empty()) return nullptr;
+    const visit& found = table_[place_of(leaf)];
+    return found.leaf == leaf ? &found : nullptr;
+  }
+  pass_list<visit>& all() { return table_; }
+
+ private:
+  std::size_t place_of(const tape_node* leaf) const {
+    const std::size_t mask = table_.size() - 1;
+    std::size_t at = (reinterpret_cast<std::uintptr_t>(leaf) >> 6) * 0x9E3779B97F4A7C15u >> 32;
+    for (at &= mask; table_[at].leaf != nullptr && table_[at].leaf != leaf;) at = (at + 1) & mask;
+    return at;
+  }
+  void grow() {
+    pass_list<visit> before(table_.empty() ? 16 : 2 * table_.size());
+    before.swap(table_);
+    for (visit& each : before) {
+      if (each.leaf != nullptr) table_[place_of(each.leaf)] = static_cast<visit&&>(each);
+    }
+  }
+
+  pass_list<visit> table_;
+  std::size_t count_ = 0;
+};
+
 class backward_pass_state {
  public:
   explicit backward_pass_state(backward_options options) : options_(options) {}
@@ -73,20 +119,20 @@ class backward_pass_state {
     pass_list<tape_node*> stack;
     stack.reserve(64);
     ready_.reserve(32);
+    started_ = true;
     for (auto& [root, seed] : seeds_) {
-      if (root.node->pending++ == 0) stack.push_back(root.node.get());
+      if (pending_of(*root.node)++ == 0) stack.push_back(root.node.get());
     }
     while (!stack.empty()) {
       tape_node* node = stack.back();
       stack.pop_back();
       for (int i = 0; i < node->input_count; ++i) {
         tape_node* input = node->inputs[i].node.get();
-        if (input != nullptr && input->pending++ == 0) stack.push_back(input);
+        if (input != nullptr && pending_of(*input)++ == 0) stack.push_back(input);
       }
     }
-    started_ = true;
     for (auto& [root, seed] : seeds_) {
-      root.node->incoming[root.output] = static_cast<gradient&&>(seed);
+      incoming_at(root) = static_cast<gradient&&>(seed);
       finish_use(root.node);
     }
   }
@@ -109,7 +155,7 @@ class backward_pass_state {
     const handle<tape_node> node = static_cast<handle<tape_node>&&>(ready_.back());
     ready_.pop_back();
     for (capture& c : captures_) {
-      if (c.node == node.get()) c.caught = node->incoming[c.output];
+      if (c.node == node.get()) c.caught = incoming_at({node, c.output});
     }
     try {
       if (!captures_.empty() && node->is_leaf()) {
@@ -120,7 +166,9 @@ class backward_pass_state {
         node->run(*this);
       }
     } catch (...) {
+      // what is behind would be computed from gradients that never came
       finish_node(*node);
+      abandon();
       throw;
     }
     finish_node(*node);
@@ -130,12 +178,24 @@ class backward_pass_state {
     while (!done()) step();
   }
 
+  /// The gradient that has come for an output so far.
+  gradient& incoming_at(const edge& to) {
+    return to.node->is_visited_by_pass() ? leaves_[to.node.get()].incoming
+                                         : to.node->incoming[to.output];
+  }
+  /// How many uses of a node's outputs the pass still waits for.
+  std::uint32_t waits_for(const tape_node* node) const {
+    if (!node->is_visited_by_pass()) return node->pending;
+    const leaf_visits::visit* const found = leaves_.find(const_cast<tape_node*>(node));
+    return found == nullptr ? 0 : found->pending;
+  }
+
   /// What has come for an output, where a launch on the device `where` may add to it in place:
   /// nobody else has the memory. On queued host devices launches that have yet to run hold it, too,
   /// and how many did would be a matter of chance.
-  const gradient* addable(const edge& to, device where) const {
+  const gradient* addable(const edge& to, device where) {
     if (!to.node || (where.is_host() && !where.is_inline())) return nullptr;
-    const gradient& come = to.node->incoming[to.output];
+    const gradient& come = incoming_at(to);
     if (!come || come.data != come.memory->data() || !come.memory->is_unique()) return nullptr;
     return &come;
   }
@@ -150,15 +210,26 @@ class backward_pass_state {
     return a->order - 1u < b->order - 1u;
   }
 
+  std::uint32_t& pending_of(tape_node& node) {
+    return node.is_visited_by_pass() ? leaves_[&node].pending : node.pending;
+  }
+  void drop_incoming(tape_node& node) noexcept {
+    if (node.is_visited_by_pass()) {
+      leaves_[&node].incoming = gradient{};  // there already: nothing is allocated
+    } else {
+      node.drop_incoming();
+    }
+  }
+
   void finish_use(const handle<tape_node>& node) {
-    if (--node->pending == 0) {
+    if (--pending_of(*node) == 0) {
       ready_.push_back(node);
       std::push_heap(ready_.begin(), ready_.end(), later);
     }
   }
 
   void finish_node(tape_node& node) {
-    node.drop_incoming();
+    drop_incoming(node);
     // the inputs' handles leave with free_saved, so take them first
     for (int i = 0; i < node.input_count; ++i) {
       if (node.inputs[i].node) finish_use(node.inputs[i].node);
@@ -173,7 +244,7 @@ class backward_pass_state {
       std::pop_heap(ready_.begin(), ready_.end(), later);
       const handle<tape_node> node = static_cast<handle<tape_node>&&>(ready_.back());
       ready_.pop_back();
-      node->drop_incoming();
+      drop_incoming(*node);
       for (int i = 0; i < node->input_count; ++i) {
         if (node->inputs[i].node) finish_use(node->inputs[i].node);
       }
@@ -184,6 +255,7 @@ class backward_pass_state {
   bool started_ = false;
   pass_list<std::pair<edge, gradient>> seeds_;
   pass_list<handle<tape_node>> ready_;
+  leaf_visits leaves_;
   std::vector<capture> captures_;
 };
 

@@ -11,20 +11,22 @@ namespace heddle::inline v0 {
 namespace detail {
 
 /// The derivative of a statement. Operand slots: the statement's own, then one seed per result,
-/// then one saved value per result. Outputs: gradients of the variables among its operands, in slot
-/// order.
+/// then one saved value per result. Outputs: gradients of the variables among its operands, as
+/// graph::gradient_slots has them.
 template <class Statement>
 struct derivative_of {
   static constexpr int operands = Statement::operand_count;
   static constexpr int outputs = Statement::output_count;
   static constexpr int slots = operands + 2 * outputs;
 
+  static constexpr graph::list<bool> wanted_slots() {
+    graph::list<bool> slots(static_cast<std::size_t>(operands), false);
+    for (std::size_t i = 0; i < slots.size(); ++i) slots[i] = Statement::table.wanted[i];
+    return slots;
+  }
   static constexpr graph::graph make() {
     graph::derivative_request request;
-    request.wanted.resize(static_cast<std::size_t>(operands), false);
-    for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
-      request.wanted[i] = Statement::table.wanted[i];
-    }
+    request.wanted = wanted_slots();
     request.seed_slot = operands;
     request.saved_slot = operands + outputs;
     return graph::differentiate_cheapest(graph::thaw(typename Statement::program{}), request);
@@ -51,6 +53,24 @@ struct derivative_of {
       n += Statement::table.wanted[i] ? 1 : 0;
     }
     return n;
+  }();
+  /// The gradients that the program writes: the slot of each, and its place among the wanted ones.
+  static constexpr int gradients = static_cast<int>(
+      graph::gradient_slots(graph::thaw(typename Statement::program{}), wanted_slots()).size());
+  struct gradient_place {
+    int slot = 0;
+    int variable = 0;
+  };
+  static constexpr auto places = [] {
+    exec::detail::table<gradient_place, static_cast<std::size_t>(gradients)> t;
+    const auto slots =
+        graph::gradient_slots(graph::thaw(typename Statement::program{}), wanted_slots());
+    int variable = -1;
+    for (std::size_t k = 0; k < slots.size(); ++k) {
+      if (k == 0 || slots[k] != slots[k - 1]) ++variable;
+      t.values[k] = {static_cast<int>(slots[k]), variable};
+    }
+    return t;
   }();
   /// Saved operands and results: how many, and how many strides they have in all.
   static constexpr bool saves(int slot) {
@@ -116,9 +136,10 @@ struct recorded_operand {
 };
 
 struct derivative_request {
-  graph::graph derivative;  ///< output j is the gradient of operand slots[j], node's input j
+  graph::graph derivative;
   std::vector<recorded_operand> operands;
-  std::vector<std::size_t> slots;
+  std::vector<std::size_t> slots;   ///< the operand that output j is a gradient of
+  std::vector<std::size_t> inputs;  ///< and the node's input that it goes to
   std::vector<exec::scalar_bits> scalars;
   std::int64_t extents[graph::max_axes] = {};
   device where;
@@ -147,6 +168,7 @@ class statement_node final : public tape_node {
   static constexpr int operands = Statement::operand_count;
   static constexpr int outputs = Statement::output_count;
   static constexpr int wanted = derivative::wanted;
+  static constexpr int gradients = derivative::gradients;
 
  public:
   template <class Results>
@@ -193,27 +215,27 @@ class statement_node final : public tape_node {
   void run(backward_pass_state& pass) override {
     if (inputs == nullptr) raise_freed();
     exec::operand in[derivative::slots];
-    storage* owners[derivative::slots + wanted];
+    storage* owners[derivative::slots + gradients];
     fill_operands(in, owners);
-    exec::operand out[wanted + 1];
-    gradient made[wanted + 1];
+    exec::operand out[gradients + 1];
+    gradient made[gradients + 1];
     [&]<int... K>(std::integer_sequence<int, K...>) {
       (place_output<output_order[K]>(pass, out, made), ...);
     }
-    (std::make_integer_sequence<int, wanted>{});
-    for (int j = 0; j < wanted; ++j) owners[derivative::slots + j] = made[j].memory.get();
+    (std::make_integer_sequence<int, gradients>{});
+    for (int j = 0; j < gradients; ++j) owners[derivative::slots + j] = made[j].memory.get();
     std::int64_t all[graph::max_axes];
     all_extents(all);
-    exec::detail::submit<typename derivative::program, Configuration, derivative::slots, wanted,
+    exec::detail::submit<typename derivative::program, Configuration, derivative::slots, gradients,
                          Statement::scalar_count>(in, out, scalars_.data(), all, owners, device_);
     [&]<int... J>(std::integer_sequence<int, J...>) { (send<J>(pass, out[J], made[J]), ...); }
-    (std::make_integer_sequence<int, wanted>{});
+    (std::make_integer_sequence<int, gradients>{});
   }
 
   void run_recorded(backward_pass_state& pass) override {
     if (inputs == nullptr) raise_freed();
     exec::operand in[derivative::slots];
-    storage* owners[derivative::slots + wanted];
+    storage* owners[derivative::slots];
     fill_operands(in, owners);
     derivative_request request;
     request.derivative = graph::thaw(typename derivative::program{});
@@ -228,7 +250,6 @@ class statement_node final : public tape_node {
       o.at = in[i];
       if (owners[i] != nullptr) o.memory = handle<storage>::share(owners[i]);
       if (i < operands && Statement::table.wanted[static_cast<std::size_t>(i)]) {
-        request.slots.push_back(static_cast<std::size_t>(i));
         o.place = edges_[variable];
         // needed where the table is not saved, too
         if constexpr (keeps_first_extents) o.at.indexed_extent = first_extent_[variable];
@@ -239,6 +260,11 @@ class statement_node final : public tape_node {
         o.place = {handle<tape_node>::share(this),
                    static_cast<std::uint16_t>(i - operands - outputs)};
       }
+    }
+    for (int k = 0; k < gradients; ++k) {
+      const auto& g = derivative::places[static_cast<std::size_t>(k)];
+      request.slots.push_back(static_cast<std::size_t>(g.slot));
+      request.inputs.push_back(static_cast<std::size_t>(g.variable));
     }
     pass.record_derivative(pass, static_cast<derivative_request&&>(request));
   }
@@ -262,17 +288,18 @@ class statement_node final : public tape_node {
     return false;
   }();
   template <int J>
-  static constexpr int slot_of = [] {
-    int seen = 0;
-    for (int i = 0; i < operands; ++i) {
-      if (Statement::table.wanted[static_cast<std::size_t>(i)] && seen++ == J) return i;
-    }
-    return 0;
-  }();
-  static constexpr graph::axis_map wanted_map(int j) {
-    int seen = 0;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
-      if (Statement::table.wanted[i] && seen++ == j) return Statement::table.operand_maps[i];
+  static constexpr int slot_of = derivative::places[static_cast<std::size_t>(J)].slot;
+  /// Which of the node's inputs gradient j goes to.
+  static constexpr int input_of(int j) {
+    return derivative::places[static_cast<std::size_t>(j)].variable;
+  }
+  /// How gradient j lies in the iteration space; a scattered one's map has an indexed axis.
+  static constexpr graph::axis_map map_of(int j) {
+    const auto& p = exec::plan_of<typename derivative::program>;
+    for (std::size_t i = 0; i < p.sizes.outputs; ++i) {
+      const auto& o = p.outputs[i];
+      const bool root = o.kind == graph::item_kind::store || o.kind == graph::item_kind::scatter;
+      if (root && o.slot == j) return o.map;
     }
     return graph::empty_map;
   }
@@ -380,7 +407,7 @@ class statement_node final : public tape_node {
       } else {
         e[k] = 1;
         if constexpr (keeps_first_extents) {
-          if (k == 0) e[k] = first_extent_[J];
+          if (k == 0) e[k] = first_extent_[input_of(J)];
         }
       }
     }
@@ -389,7 +416,7 @@ class statement_node final : public tape_node {
 
   /// The wanted gradients in the order in which the program writes them.
   static constexpr auto output_order = [] {
-    exec::detail::table<int, static_cast<std::size_t>(wanted)> order;
+    exec::detail::table<int, static_cast<std::size_t>(gradients)> order;
     const auto& p = exec::plan_of<typename derivative::program>;
     std::size_t next = 0;
     for (std::size_t i = 0; i < p.sizes.outputs; ++i) {
@@ -413,16 +440,18 @@ class statement_node final : public tape_node {
       out[J].accumulates = true;
       made[J] = g;
     };
-    if (edges_[J].repeats == 0) {
-      for (int k = 0; k < wanted && output_order[static_cast<std::size_t>(k)] != J; ++k) {
+    const edge& to = edges_[input_of(J)];
+    if (to.repeats == 0) {
+      for (int k = 0; k < gradients && output_order[static_cast<std::size_t>(k)] != J; ++k) {
         const int i = output_order[static_cast<std::size_t>(k)];
+        const edge& other = edges_[input_of(i)];
         // laid out alike: each element is then written where it is added to, by one thread
-        if (edges_[i].node == edges_[J].node && edges_[i].output == edges_[J].output &&
-            edges_[i].repeats == 0 && wanted_map(i) == wanted_map(J)) {
+        if (other.node == to.node && other.output == to.output && other.repeats == 0 &&
+            map_of(i) == map_of(J)) {
           return onto(made[i]);
         }
       }
-      if (const gradient* come = pass.addable(edges_[J], device_)) return onto(*come);
+      if (const gradient* come = pass.addable(to, device_)) return onto(*come);
     }
     const auto t = tensor<T, rank>::allocate(e, device_);
     out[J] = exec::detail::operand_of(t);
@@ -434,11 +463,9 @@ class statement_node final : public tape_node {
     using T = type_of<wanted_type<J>>;
     if (out.accumulates) return;
     auto e = output_extents<J>();
-    if (edges_[J].repeats != 0) {
-      g = exec::host::sum_to<T>(g, e, edges_[J].repeats, device_);
-    }
-    pass.deliver<T, Configuration>(edges_[J], static_cast<gradient&&>(g), element_count(e),
-                                   device_);
+    const edge& to = edges_[input_of(J)];
+    if (to.repeats != 0) g = exec::host::sum_to<T>(g, e, to.repeats, device_);
+    pass.deliver<T, Configuration>(to, static_cast<gradient&&>(g), element_count(e), device_);
   }
 
   device device_;
@@ -535,6 +562,9 @@ void variable<T, Rank>::backward(const tensor<T, Rank>& seed, backward_options o
   if (seed.extents() != value_.extents()) {
     raise<shape_error>("heddle::backward: the gradient's extents are not the variable's: ",
                        seed.extents(), "; ", value_.extents(), " are expected");
+  }
+  if (seed.device() != value_.device()) {
+    detail::raise_gradient_device("backward", seed.device(), value_.device());
   }
   if (options.create_graph) {
     raise<state_error>(

@@ -19,10 +19,6 @@ struct gradient_hook : counted, pooled {
 /// The leaf of the tape behind a variable made by the user: collects its gradient.
 class gradient_leaf : public tape_node {
  public:
-  explicit gradient_leaf() {
-    output_count = 1;
-    incoming = &incoming_;
-  }
   bool is_leaf() const noexcept override { return true; }
   void free_saved() noexcept override {}
 
@@ -43,7 +39,6 @@ class gradient_leaf : public tape_node {
   }
 
  private:
-  gradient incoming_;
   handle<gradient_hook> hooks_;
 };
 
@@ -59,6 +54,16 @@ template <class T, int Rank>
 gradient gradient_of(const tensor<T, Rank>& t) {
   const tensor<T, Rank> whole = t.contiguous();
   return {whole.storage(), reinterpret_cast<std::byte*>(whole.data()), {}};
+}
+
+}  // namespace detail
+
+namespace detail {
+
+[[noreturn]] HEDDLE_COLD inline void raise_gradient_device(const char* function, device given,
+                                                           device expected) {
+  raise<device_error>("heddle::", function, ": the gradient is on another device: ", given, "; ",
+                      expected, " is expected: move it with to(device)");
 }
 
 }  // namespace detail
@@ -120,7 +125,8 @@ class variable {
 
   /// The gradient that backward passes have collected in this leaf; undefined if none has.
   [[nodiscard]] tensor<T, Rank> grad() const;
-  /// Replaces the collected gradient (an undefined tensor: drops it). Leaves only.
+  /// Replaces the collected gradient (an undefined tensor: drops it; one that is not contiguous: by
+  /// a copy). Leaves only. Throws shape_error and device_error where it does not fit the variable.
   void set_grad(tensor<T, Rank> g) const;
   void zero_grad() const { set_grad({}); }
   /// Replaces the values of a leaf, its place on the tape stays: what optimizers and loading do.
@@ -156,7 +162,7 @@ namespace detail {
 template <class T, class Configuration>
 void backward_pass_state::deliver(const edge& to, gradient&& g, std::int64_t count, device where) {
   if (!to.node) return;
-  gradient& place = to.node->incoming[to.output];
+  gradient& place = incoming_at(to);
   if (!place) {
     place = static_cast<gradient&&>(g);
     return;
@@ -196,10 +202,12 @@ class typed_leaf final : public gradient_leaf {
 
   any_tensor collected() const override { return grad.defined() ? any_tensor(grad) : any_tensor{}; }
 
-  void run(backward_pass_state&) override {
-    if (!incoming[0]) return;
-    const tensor<T, Rank> more = tensor_of<T, Rank>(incoming[0], extents_);
-    incoming[0] = {};
+  void run(backward_pass_state& pass) override {
+    gradient& come = pass.incoming_at({handle<tape_node>::share(this), 0});
+    if (!come) return;
+    const tensor<T, Rank> more = tensor_of<T, Rank>(come, extents_);
+    come = {};
+    const lock hold(guard_);  // passes of other threads may be adding too
     if (!grad.defined()) {
       // what the seed or another leaf's gradient lies in is not this leaf's to keep
       grad = more.storage()->is_unique() ? more : more.clone();
@@ -212,6 +220,7 @@ class typed_leaf final : public gradient_leaf {
 
  private:
   extents<Rank> extents_;
+  mutex guard_;
 };
 
 [[noreturn]] HEDDLE_COLD inline void raise_not_leaf(const char* function) {
@@ -240,7 +249,18 @@ tensor<T, Rank> variable<T, Rank>::grad() const {
 }
 template <class T, int Rank>
 void variable<T, Rank>::set_grad(tensor<T, Rank> g) const {
-  leaf("set_grad").grad = static_cast<tensor<T, Rank>&&>(g);
+  auto& place = leaf("set_grad");
+  if (g.defined()) {
+    if (g.extents() != value_.extents()) {
+      raise<shape_error>("heddle::set_grad: the gradient's extents are not the variable's: ",
+                         g.extents(), "; ", value_.extents(), " are expected");
+    }
+    if (g.device() != value_.device()) {
+      detail::raise_gradient_device("set_grad", g.device(), value_.device());
+    }
+    g = g.contiguous();
+  }
+  place.grad = static_cast<tensor<T, Rank>&&>(g);
 }
 
 /// Calls f(gradient), an any_tensor, each time a backward pass has made the gradient of this leaf

@@ -8,6 +8,12 @@
 #define HEDDLE_HD
 #endif
 
+#if defined(__CUDA_ARCH__)
+#define HEDDLE_UNROLL _Pragma("unroll")
+#else
+#define HEDDLE_UNROLL
+#endif
+
 #define HEDDLE_INLINE __attribute__((always_inline)) inline
 #define HEDDLE_NOINLINE __attribute__((noinline))
 #define HEDDLE_COLD __attribute__((noinline, cold))

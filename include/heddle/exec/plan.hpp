@@ -230,7 +230,7 @@ constexpr plan_sizes sizes_of(const plan& p) {
 template <class T, std::size_t Size>
 struct table {
   T values[Size == 0 ? 1 : Size] = {};
-  constexpr const T& operator[](std::size_t i) const { return values[i]; }
+  HEDDLE_HD constexpr const T& operator[](std::size_t i) const { return values[i]; }
 };
 template <class T, std::size_t Size>
 constexpr void fill(table<T, Size>& to, const graph::list<T>& from) {

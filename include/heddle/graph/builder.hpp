@@ -54,7 +54,9 @@ constexpr int operands_of(const node& n) {
   const int elementwise = n.c != no_node ? 3 : n.b != no_node ? 2 : 1;
   return operand_count(n.code, elementwise);
 }
-constexpr std::uint16_t operand(const node& n, int i) { return i == 0 ? n.a : i == 1 ? n.b : n.c; }
+HEDDLE_HD constexpr std::uint16_t operand(const node& n, int i) {
+  return i == 0 ? n.a : i == 1 ? n.b : n.c;
+}
 
 class builder {
  public:
@@ -76,6 +78,10 @@ class builder {
     n.extra = is_floating(type) ? std::bit_cast<std::uint64_t>(value)
                                 : static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
     return emit(n);
+  }
+  /// An integral constant, all 64 bits of it.
+  constexpr std::uint16_t integer(dtype type, std::int64_t value) {
+    return emit({.code = op::constant, .type = type, .extra = static_cast<std::uint64_t>(value)});
   }
   constexpr std::uint16_t unary(op code, dtype type, std::uint16_t a, std::uint64_t extra = 0) {
     return emit({.code = code, .type = type, .a = a, .extra = extra});

@@ -25,11 +25,13 @@ inline constexpr unsigned broadcast_axis = 0xF;
 inline constexpr unsigned indexed_axis = 0xE;
 inline constexpr axis_map empty_map = 0xFFFFFFFFu;
 
-constexpr unsigned map_axis(axis_map map, int position) { return (map >> (4 * position)) & 0xFu; }
+HEDDLE_HD constexpr unsigned map_axis(axis_map map, int position) {
+  return (map >> (4 * position)) & 0xFu;
+}
 constexpr axis_map with_axis(axis_map map, int position, unsigned axis) {
   return (map & ~(0xFu << (4 * position))) | (axis << (4 * position));
 }
-constexpr axis_mask mask_of(axis_map map) {
+HEDDLE_HD constexpr axis_mask mask_of(axis_map map) {
   unsigned mask = 0;
   for (int i = 0; i < max_axes; ++i) {
     const unsigned axis = map_axis(map, i);
@@ -80,7 +82,7 @@ constexpr int operand_count(op code, int elementwise_arity) {
 constexpr bool has_wide_extra(op code) {
   return code == op::constant || code == op::gather || is_random(code) || is_root(code);
 }
-constexpr bool has_narrow_extra(op code) {
+HEDDLE_HD constexpr bool has_narrow_extra(op code) {
   return code == op::input || code == op::argument || code == op::count || code == op::iota ||
          is_reduction(code);
 }
@@ -99,7 +101,7 @@ constexpr std::uint64_t encode_word(const node& n) {
          (static_cast<std::uint64_t>(n.a) << 32) | (b << 16) | c;
 }
 
-constexpr node decode_word(std::uint64_t word) {
+HEDDLE_HD constexpr node decode_word(std::uint64_t word) {
   node n;
   n.code = static_cast<op>(word >> 52);
   n.type = static_cast<dtype>((word >> 48) & 0xFu);

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include <heddle/core/config.hpp>
+
 namespace heddle::inline v0 {
 
 /// The code of a node. Codes from `op::user` on belong to users: write
@@ -69,13 +71,13 @@ enum class op : std::uint16_t {
   user = 1024
 };
 
-constexpr bool is_reduction(op code) {
+HEDDLE_HD constexpr bool is_reduction(op code) {
   return code == op::sum || code == op::amax || code == op::amin;
 }
-constexpr bool is_root(op code) { return code == op::store || code == op::scatter_add; }
-constexpr bool is_random(op code) {
+HEDDLE_HD constexpr bool is_root(op code) { return code == op::store || code == op::scatter_add; }
+HEDDLE_HD constexpr bool is_random(op code) {
   return code == op::random_uniform || code == op::random_normal;
 }
-constexpr bool is_elementwise(op code) { return code >= op::neg; }
+HEDDLE_HD constexpr bool is_elementwise(op code) { return code >= op::neg; }
 
 }  // namespace heddle::inline v0

@@ -25,6 +25,7 @@ struct symbol {
   scalar weak = scalar::none;
   bool integral = false;  ///< of a weak scalar
   double literal = 0;
+  std::int64_t integer = 0;                  ///< of an integral literal
   std::uint8_t axis[graph::max_axes] = {};   ///< per position: axis class, or no_axis (extent 1)
   std::uint8_t ghost[graph::max_axes] = {};  ///< per broadcast position: the class keepdim removed
 
@@ -34,7 +35,8 @@ struct symbol {
   constexpr symbol(Number value)  // NOLINT: numbers are operands
       : weak(scalar::literal),
         integral(std::is_integral_v<Number>),
-        literal(static_cast<double>(value)) {}
+        literal(static_cast<double>(value)),
+        integer(std::is_integral_v<Number> ? static_cast<std::int64_t>(value) : 0) {}
   constexpr symbol(graph::builder& b, std::uint16_t node) : owner(&b), id(node) {}
 
   constexpr bool valid() const { return owner != nullptr || weak != scalar::none; }
@@ -96,7 +98,8 @@ constexpr symbol materialize(builder& b, const symbol& s, dtype type) {
   result.owner = &b;
   result.weak = symbol::scalar::none;
   if (s.weak == symbol::scalar::literal) {
-    result.id = b.constant(type, s.literal);
+    result.id =
+        s.integral && !is_floating(type) ? b.integer(type, s.integer) : b.constant(type, s.literal);
     result.rank = b.tracing ? 0 : -1;
   } else if (s.weak == symbol::scalar::argument) {
     result.id =

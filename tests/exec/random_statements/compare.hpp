@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A compiled statement, and its gradients, against the interpreter on several shapes and strides.
+// A compiled statement, its CUDA bodies on host teams, and its gradients, against the interpreter
+// on several shapes and strides.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 
+#include "../../support/run_bodies.hpp"
 #include <doctest/doctest.h>
 
 #include <heddle/autograd/grad.hpp>
@@ -86,6 +88,13 @@ void check_values(int number, F f) {
     const auto e = let(f, o.a, o.b, o.c);
     const auto y = evaluate(e);
     CHECK(difference(y, interpreted(e, y)) < tolerance);
+    const auto z = empty_like(y);
+    constexpr int teams[] = {1, 2, 31, 32, 33, 64};
+    const support::body_run how{.team = teams[number % 6],
+                                .blocks = 1 + number % 4,
+                                .order = static_cast<support::fibre_order>(number % 3)};
+    CHECK(!support::run_bodies(how, std::tuple{z}, e).waits_for_ever);
+    CHECK(difference(z, y) < tolerance);
   });
 }
 

@@ -105,10 +105,6 @@ inline void scatter(std::byte* table, const gather_strides& g, const std::byte* 
   switch (type) {
     case dtype::f64:
       return add(double{}, double{});
-    case dtype::bf16:
-      return add(bfloat16{}, float{});
-    case dtype::f16:
-      return add(float16{}, float{});
     default:
       return add(float{}, float{});
   }

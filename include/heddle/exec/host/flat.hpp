@@ -160,8 +160,14 @@ inline void run_flat_lanes(kernel call, const launch& l, const flat_plan& plan,
   for (int i = 0; i < count; ++i) at[i] = pointers[i] + first * plan.operands[i].size;
   std::int64_t bad = 0;
   const std::int64_t none[graph::max_axes] = {};
-  kernel_frame f{at,        nullptr, at + plan.reads, nullptr, nullptr,
-                 l.extents, none,    l.scalars,       &bad,    (last - first) / lane_width};
+  kernel_frame f;
+  f.extents = l.extents;
+  f.coordinates = none;
+  f.scalars = l.scalars;
+  f.reads = at;
+  f.outputs = at + plan.reads;
+  f.bad_index = &bad;
+  f.blocks = (last - first) / lane_width;
   if (accumulates) {
     run_flat_sums(call, f, l, plan, pointers, at, first);
   } else if (f.blocks > 0) {

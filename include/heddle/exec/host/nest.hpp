@@ -16,6 +16,8 @@ namespace detail {
 inline constexpr std::int64_t chunk_lanes = 256;
 /// Elements below which another thread does not pay.
 inline constexpr std::int64_t thread_grain = 32768;
+/// Additions to one accumulator after which a sum is put aside.
+inline constexpr std::int64_t summed_at_a_time = 1024;
 /// Lanes of one task of a nest without rows.
 inline constexpr std::int64_t map_task_lanes = 16384;
 
@@ -67,6 +69,7 @@ struct nest_state {
   const plan_view* plan;
   const kernel* kernels;
   const launch* l;
+  const operand* outputs;  ///< the launch's; tables that are scattered into may lie elsewhere
   const nest_info* info;
   int nest;
   int inner = -1;  ///< innermost axis
@@ -160,6 +163,11 @@ inline void collapse(nest_state& s) {
   }
 }
 
+/// The dtype that a scattered table is summed in: 16-bit ones are rounded once, at the end.
+constexpr dtype scatter_type(dtype type) {
+  return type == dtype::bf16 || type == dtype::f16 ? dtype::f32 : type;
+}
+
 /// The cursors of all passes of the nest, in the order reads, values, outputs of each pass.
 inline void make_cursors(nest_state& s, std::byte* const* buffers) {
   const plan_view& p = *s.plan;
@@ -196,10 +204,14 @@ inline void make_cursors(nest_state& s, std::byte* const* buffers) {
       switch (out.kind) {
         case graph::item_kind::store:
         case graph::item_kind::scatter:
-          place_operand(*next, s.l->outputs[out.slot], out.map);
-          next->lane = moves(next->has);
           next->direct = out.kind == graph::item_kind::scatter;
-          next->accumulates = s.l->outputs[out.slot].accumulates && !next->direct;
+          if (next->direct) {
+            next->type = scatter_type(out.type);
+            next->size = static_cast<std::uint8_t>(size_of(next->type));
+          }
+          place_operand(*next, s.outputs[out.slot], out.map);
+          next->lane = moves(next->has);
+          next->accumulates = s.outputs[out.slot].accumulates && !next->direct;
           break;
         case graph::item_kind::carry:
           place_buffer(*next, buffers[out.slot], p.reductions[out.slot].kept, *s.l);

@@ -49,6 +49,38 @@ inline void place_terminals(const plan_view& p, int nest, const launch& l, std::
   }
 }
 
+/// Merges the terminal reductions of a nest: to = combine(to, from).
+inline void merge_terminals(const nest_state& s, std::byte* const* to, std::byte* const* from) {
+  for (int r = 0; r < s.plan->reduction_count; ++r) {
+    const reduction_info& info = s.plan->reductions[r];
+    if (info.row || info.nest != s.nest) continue;
+    merge(to[r], from[r], elements_over(info.kept, *s.l), info.code, info.type);
+  }
+}
+
+/// Tasks [first, last) with their terminal reductions in `buffers`. A long sum is summed in parts:
+/// a float that takes 10^7 additions, one after the other, keeps three digits.
+inline void run_terminal_tasks(nest_state& s, std::byte** buffers, std::int64_t first,
+                               std::int64_t last) {
+  if (last - first <= summed_at_a_time) {
+    walker w(s, buffers);
+    w.run(first, last);
+    if (w.failed()) raise_bad_index(w.bad_index());
+    return;
+  }
+  const plan_view& p = *s.plan;
+  const scratch memory(static_cast<std::size_t>(terminal_bytes(p, s.nest, *s.l)));
+  const scratch pointers(static_cast<std::size_t>(p.reduction_count) * 8);
+  std::byte** const part = reinterpret_cast<std::byte**>(pointers.data());
+  for (; first < last; first += summed_at_a_time) {
+    place_terminals(p, s.nest, *s.l, memory.data(), part);
+    walker w(s, part);
+    w.run(first, last - first < summed_at_a_time ? last : first + summed_at_a_time);
+    if (w.failed()) raise_bad_index(w.bad_index());
+    merge_terminals(s, buffers, part);
+  }
+}
+
 template <class Configuration>
 void run_nest(nest_state& s, std::byte** buffers) {
   const std::int64_t per_task =
@@ -58,6 +90,7 @@ void run_nest(nest_state& s, std::byte** buffers) {
   if (!s.info->terminal || s.tasks <= grain || s.info->scatters) {
     const std::int64_t whole = s.info->terminal || s.info->scatters ? s.tasks + 1 : grain;
     parallel_for(0, s.tasks, whole, [&](std::int64_t first, std::int64_t last) {
+      if (s.info->terminal && !s.info->scatters) return run_terminal_tasks(s, buffers, first, last);
       walker w(s, buffers);
       w.run(first, last);
       if (w.failed()) raise_bad_index(w.bad_index());
@@ -76,35 +109,114 @@ void run_nest(nest_state& s, std::byte** buffers) {
     for (std::int64_t k = first; k < last; ++k) {
       std::byte** own = of_segment + k * p.reduction_count;
       place_terminals(p, s.nest, *s.l, partial.data() + k * bytes, own);
-      walker w(s, own);
-      w.run(s.tasks * k / segments, s.tasks * (k + 1) / segments);
-      if (w.failed()) raise_bad_index(w.bad_index());
+      run_terminal_tasks(s, own, s.tasks * k / segments, s.tasks * (k + 1) / segments);
     }
   });
   for (std::int64_t k = 0; k < segments; ++k) {
-    for (int r = 0; r < p.reduction_count; ++r) {
-      const reduction_info& info = p.reductions[r];
-      if (info.row || info.nest != s.nest) continue;
-      merge(buffers[r], of_segment[k * p.reduction_count + r], elements_over(info.kept, *s.l),
-            info.code, info.type);
-    }
+    merge_terminals(s, buffers, of_segment + k * p.reduction_count);
   }
 }
 
-/// Scattered outputs start from 0, or from what they accumulate to.
-inline void clear_scattered(const plan_view& p, const nest_info& nest, const launch& l) {
+/// Calls f(output, operand, elements) for the tables that a nest scatters into.
+template <class F>
+void for_each_table(const plan_view& p, const nest_info& nest, const launch& l, F f) {
   for (int k = 0; k < nest.pass_count; ++k) {
     const pass_info& pass = p.passes[nest.first_pass + k];
     for (int i = 0; i < pass.output_count; ++i) {
       const output_info& out = p.outputs[pass.first_output + i];
       if (out.kind != graph::item_kind::scatter) continue;
       const operand& o = l.outputs[out.slot];
-      const std::int64_t count = elements_over(graph::mask_of(out.map), l) * o.indexed_extent;
-      if (count > 0 && !o.accumulates) {
-        __builtin_memset(o.data, 0, static_cast<std::size_t>(count) * size_of(out.type));
-      }
+      f(out, o, elements_over(graph::mask_of(out.map), l) * o.indexed_extent);
     }
   }
+}
+
+/// Scattered outputs start from 0, or from what they accumulate to.
+inline void clear_scattered(const plan_view& p, const nest_info& nest, const launch& l) {
+  for_each_table(p, nest, l, [](const output_info& out, const operand& o, std::int64_t count) {
+    if (count > 0 && !o.accumulates) {
+      __builtin_memset(o.data, 0, static_cast<std::size_t>(count) * size_of(out.type));
+    }
+  });
+}
+
+template <class T>
+void convert_elements(void* to, const void* from, std::int64_t count, bool widen) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (widen) {
+      static_cast<float*>(to)[i] = static_cast<float>(static_cast<const T*>(from)[i]);
+    } else {
+      static_cast<T*>(to)[i] = static_cast<T>(static_cast<const float*>(from)[i]);
+    }
+  }
+}
+
+/// Tables of 16-bit floats while a nest scatters into them: as float, rounded once at the end.
+class widened_tables {
+ public:
+  widened_tables(const plan_view& p, const nest_info& nest, const launch& l)
+      : plan_(p), nest_(nest), l_(l), memory_(bytes_needed(p, nest, l)) {
+    operand* const moved = reinterpret_cast<operand*>(memory_.data());
+    const int outputs = output_slots(p);
+    for (int i = 0; i < outputs; ++i) moved[i] = l.outputs[i];
+    std::byte* at = memory_.data() + operand_bytes(p);
+    for_each_table(p, nest, l, [&](const output_info& out, const operand& o, std::int64_t count) {
+      if (scatter_type(out.type) == out.type) return;
+      moved[out.slot].data = at;
+      convert(out.type, at, o.data, count, true);
+      at += (count * 4 + 63) / 64 * 64;
+    });
+    outputs_ = moved;
+  }
+  const operand* outputs() const { return outputs_; }
+  void write_back() const {
+    for_each_table(plan_, nest_, l_,
+                   [&](const output_info& out, const operand& o, std::int64_t count) {
+                     if (scatter_type(out.type) == out.type) return;
+                     convert(out.type, o.data, outputs_[out.slot].data, count, false);
+                   });
+  }
+
+ private:
+  static int output_slots(const plan_view& p) {
+    const pass_info& last = p.passes[p.pass_count - 1];
+    int slots = 0;
+    for (int i = 0; i < last.first_output + last.output_count; ++i) {
+      const output_info& out = p.outputs[i];
+      const bool root =
+          out.kind == graph::item_kind::store || out.kind == graph::item_kind::scatter;
+      if (root && out.slot + 1 > slots) slots = out.slot + 1;
+    }
+    return slots;
+  }
+  static std::size_t operand_bytes(const plan_view& p) {
+    return (static_cast<std::size_t>(output_slots(p)) * sizeof(operand) + 63) / 64 * 64;
+  }
+  static void convert(dtype type, void* to, const void* from, std::int64_t count, bool widen) {
+    type == dtype::bf16 ? convert_elements<bfloat16>(to, from, count, widen)
+                        : convert_elements<float16>(to, from, count, widen);
+  }
+  static std::size_t bytes_needed(const plan_view& p, const nest_info& nest, const launch& l) {
+    std::size_t bytes = operand_bytes(p);
+    for_each_table(p, nest, l, [&](const output_info& out, const operand&, std::int64_t count) {
+      if (scatter_type(out.type) != out.type) bytes += static_cast<std::size_t>(count) * 4 + 64;
+    });
+    return bytes;
+  }
+
+  const plan_view& plan_;
+  const nest_info& nest_;
+  const launch& l_;
+  scratch memory_;
+  const operand* outputs_ = nullptr;
+};
+
+template <class Configuration>
+void run_collapsed(nest_state& s, std::byte** buffers) {
+  make_cursors(s, buffers);
+  collapse(s);
+  make_tasks(s);
+  run_nest<Configuration>(s, buffers);
 }
 
 }  // namespace detail
@@ -145,11 +257,16 @@ void run_nests(const plan_view& p, const kernel* kernels, const launch& l) {
     const scratch cursor_memory(static_cast<std::size_t>(cursors + 1) * sizeof(cursor));
     s.cursors = reinterpret_cast<cursor*>(cursor_memory.data());
     for (int i = 0; i < cursors; ++i) new (s.cursors + i) cursor();
-    make_cursors(s, buffers);
-    if (s.info->scatters) clear_scattered(p, *s.info, l);
-    collapse(s);
-    make_tasks(s);
-    run_nest<Configuration>(s, buffers);
+    s.outputs = l.outputs;
+    if (s.info->scatters) {
+      clear_scattered(p, *s.info, l);
+      const widened_tables tables(p, *s.info, l);
+      s.outputs = tables.outputs();
+      run_collapsed<Configuration>(s, buffers);
+      tables.write_back();
+    } else {
+      run_collapsed<Configuration>(s, buffers);
+    }
   }
 }
 

@@ -11,27 +11,41 @@ namespace heddle::inline v0::exec::host {
 
 namespace detail {
 
+/// Sums in double, as the interpreter does: the summed axes may be long. The innermost axis in a
+/// loop of its own.
 template <class T>
 void sum_axes(const T* from, T* to, const std::int64_t* extents, int rank, unsigned summed) {
   std::int64_t results = 1;
-  std::int64_t count = 1;
+  std::int64_t rows = 1;
   std::int64_t strides[max_rank] = {};
   for (int k = rank - 1; k >= 0; --k) {
     if ((summed >> k & 1u) == 0) {
       strides[k] = results;
       results *= extents[k];
     }
-    count *= extents[k];
+    if (k < rank - 1) rows *= extents[k];
   }
-  using C = std::conditional_t<std::is_same_v<T, double>, double, float>;
-  const auto bytes = static_cast<std::size_t>(results) * sizeof(C);
-  C* sums = static_cast<C*>(heddle::detail::allocate_block(bytes, -1));
-  for (std::int64_t i = 0; i < results; ++i) sums[i] = C(0);
+  const std::int64_t inner = rank == 0 ? 1 : extents[rank - 1];
+  const bool folds = rank == 0 || strides[rank - 1] == 0;
+  const auto bytes = static_cast<std::size_t>(results) * sizeof(double);
+  double* sums = static_cast<double*>(heddle::detail::allocate_block(bytes, -1));
+  for (std::int64_t i = 0; i < results; ++i) sums[i] = 0;
   std::int64_t at[max_rank] = {};
   std::int64_t place = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    sums[place] += static_cast<C>(from[i]);
-    for (int k = rank - 1; k >= 0; --k) {
+  for (std::int64_t row = 0; row < rows; ++row, from += inner) {
+    if (folds) {
+      double parts[8] = {};  // independent sums, so that additions overlap
+      std::int64_t i = 0;
+      for (; i + 8 <= inner; i += 8) {
+        for (int p = 0; p < 8; ++p) parts[p] += static_cast<double>(from[i + p]);
+      }
+      for (; i < inner; ++i) parts[0] += static_cast<double>(from[i]);
+      sums[place] += ((parts[0] + parts[1]) + (parts[2] + parts[3])) +
+                     ((parts[4] + parts[5]) + (parts[6] + parts[7]));
+    } else {
+      for (std::int64_t i = 0; i < inner; ++i) sums[place + i] += static_cast<double>(from[i]);
+    }
+    for (int k = rank - 2; k >= 0; --k) {
       place += strides[k];
       if (++at[k] < extents[k]) break;
       place -= strides[k] * extents[k];

@@ -24,6 +24,7 @@ class walker {
     gathers_ = reinterpret_cast<gather_strides*>(take(n * 24));
     indices_ = reinterpret_cast<std::byte**>(take(n * 8));
     row_values_ = take(s.plan->reduction_count * row_bytes);
+    asides_ = take(s.plan->reduction_count * row_bytes);
     packed_ = take(n * row_bytes);
     scattered_ = take(s.info->scatters ? n * row_bytes : 0);
     prepare_gathers();
@@ -43,7 +44,7 @@ class walker {
     const auto n = static_cast<std::size_t>(s.cursor_count);
     const auto row = static_cast<std::size_t>(row_bytes);
     return n * (8 + 8 + 24 + 8 + (s.info->scatters ? 2 : 1) * row) + 8 * 64 +
-           static_cast<std::size_t>(s.plan->reduction_count) * row;
+           2 * static_cast<std::size_t>(s.plan->reduction_count) * row;
   }
 
   void prepare_gathers() {
@@ -64,7 +65,7 @@ class walker {
       at += pass.value_count;
       for (int i = 0; i < pass.output_count; ++i, ++at) {
         const output_info& out = p.outputs[pass.first_output + i];
-        if (out.kind == graph::item_kind::scatter) set(s_.l->outputs[out.slot], out.map);
+        if (out.kind == graph::item_kind::scatter) set(s_.outputs[out.slot], out.map);
       }
     }
   }
@@ -105,12 +106,19 @@ class walker {
     } else {
       walk_rows(pass, call, first, begin, lanes);
     }
+    fold_row_lanes(pass, outputs, false);
+  }
+
+  /// Folds the lanes of row reductions into their values; `again`: to be accumulated in further.
+  void fold_row_lanes(const pass_info& pass, int outputs, bool again) {
     for (int i = 0; i < pass.output_count; ++i) {
       const cursor& c = s_.cursors[outputs + i];
       if (c.where != place::lanes) continue;
       const reduction_info& r = s_.plan->reductions[c.reduction];
-      fold_lanes(row_value(c.reduction), lanes_of(outputs + i), r.code, r.type, false);
+      fold_lanes(row_value(c.reduction), lanes_of(outputs + i), r.code, r.type, true);
+      if (again) fill_identity(lanes_of(outputs + i), lane_width, r.code, r.type);
     }
+    lanes_since_fold_ = 0;
   }
 
   /// All coordinates of the row's outer loops.
@@ -128,6 +136,30 @@ class walker {
         rest /= s_.outer[k].extent;
       }
       run_lanes(pass, call, first, begin, lanes);
+      if ((row + 1) % summed_at_a_time == 0 && row + 1 < rows) put_rows_aside(pass, first, row);
+      if (row + 1 == rows && rows > summed_at_a_time) take_rows_back(pass, first);
+    }
+  }
+
+  /// Rows side by side are summed in parts, as are terminal reductions.
+  void put_rows_aside(const pass_info& pass, int first, std::int64_t row) {
+    for_each_row_value(pass, first, [&](int reduction, const reduction_info& r) {
+      if (row < summed_at_a_time) fill_identity(aside(reduction), chunk_lanes, r.code, r.type);
+      merge(aside(reduction), row_value(reduction), chunk_lanes, r.code, r.type);
+      fill_identity(row_value(reduction), chunk_lanes, r.code, r.type);
+    });
+  }
+  void take_rows_back(const pass_info& pass, int first) {
+    for_each_row_value(pass, first, [&](int reduction, const reduction_info& r) {
+      merge(row_value(reduction), aside(reduction), chunk_lanes, r.code, r.type);
+    });
+  }
+  template <class F>
+  void for_each_row_value(const pass_info& pass, int first, F f) {
+    const int outputs = first + pass.read_count + pass.value_count;
+    for (int i = 0; i < pass.output_count; ++i) {
+      const cursor& c = s_.cursors[outputs + i];
+      if (c.where == place::row_value) f(c.reduction, s_.plan->reductions[c.reduction]);
     }
   }
 
@@ -138,6 +170,7 @@ class walker {
       const reduction_info& r = s_.plan->reductions[c.reduction];
       if (c.where == place::lanes) {
         fill_identity(lanes_of(outputs + i), lane_width, r.code, r.type);
+        fill_identity(row_value(c.reduction), 1, r.code, r.type);
       } else {
         fill_identity(row_value(c.reduction), chunk_lanes, r.code, r.type);
       }
@@ -145,6 +178,7 @@ class walker {
   }
 
   std::byte* row_value(int reduction) const { return row_values_ + reduction * row_bytes; }
+  std::byte* aside(int reduction) const { return asides_ + reduction * row_bytes; }
   std::byte* lanes_of(int cursor_id) const { return packed_ + cursor_id * row_bytes; }
 
   /// Runs a kernel over `lanes` lanes from coordinate `begin` of the innermost axis.
@@ -174,9 +208,12 @@ class walker {
     }
     std::int64_t done = 0;
     const std::int64_t whole = lanes / lane_width * lane_width;
-    if (!packs && whole > 0) {
-      call_kernel(pass, call, first, begin, 0, whole, false);
-      done = whole;
+    // in parts: no accumulator takes more than summed_at_a_time additions
+    constexpr std::int64_t part_lanes = summed_at_a_time * lane_width;
+    while (!packs && done < whole) {
+      const std::int64_t now = whole - done < part_lanes ? whole - done : part_lanes;
+      call_kernel(pass, call, first, begin, done, now, false);
+      done += now;
     }
     while (done < lanes) {
       const std::int64_t now = lanes - done < chunk_lanes ? lanes - done : chunk_lanes;
@@ -195,6 +232,10 @@ class walker {
     const int outputs = reads + pass.value_count;
     const int end = outputs + pass.output_count;
     const bool partial = lanes < lane_width;
+    if ((lanes_since_fold_ += lanes) > summed_at_a_time * lane_width) {
+      fold_row_lanes(pass, outputs, true);
+      lanes_since_fold_ = lanes;
+    }
     for (int i = first; i < end; ++i) {
       const cursor& c = s_.cursors[i];
       std::byte* at = pointers_[i];
@@ -239,16 +280,17 @@ class walker {
     if (pass.inner >= 0) at_lane[pass.inner] += begin + offset;
     constexpr std::int64_t none = std::int64_t{1} << 62;
     std::int64_t bad = none;
-    kernel_frame f{passed_ + first,
-                   passed_ + reads,
-                   passed_ + outputs,
-                   indices_ + outputs,
-                   gathers_ + first,
-                   s_.l->extents,
-                   at_lane,
-                   s_.l->scalars,
-                   &bad,
-                   (lanes + lane_width - 1) / lane_width};
+    kernel_frame f;
+    f.extents = s_.l->extents;
+    f.coordinates = at_lane;
+    f.scalars = s_.l->scalars;
+    f.reads = passed_ + first;
+    f.values = passed_ + reads;
+    f.outputs = passed_ + outputs;
+    f.indices = indices_ + outputs;
+    f.gathers = gathers_ + first;
+    f.bad_index = &bad;
+    f.blocks = (lanes + lane_width - 1) / lane_width;
     f.valid = partial ? static_cast<int>(lanes) : lane_width;
     call(f);
     for (int i = outputs; i < end; ++i) {
@@ -258,8 +300,8 @@ class walker {
         fold_lanes(pointers_[i], passed_[i], r.code, r.type, true);
       } else if (c.direct) {
         scatter(pointers_[i] + (c.lane ? offset * c.strides[pass.inner] : 0), gathers_[i],
-                passed_[i], reinterpret_cast<const std::int64_t*>(indices_[i]), lanes,
-                s_.plan->outputs[pass.first_output + (i - outputs)].type, &bad);
+                passed_[i], reinterpret_cast<const std::int64_t*>(indices_[i]), lanes, c.type,
+                &bad);
       } else if (c.accumulates) {
         const std::int64_t stride = c.lane ? c.strides[pass.inner] : 0;
         exec::detail::add_elements(pointers_[i] + offset * stride, stride / c.size, passed_[i],
@@ -284,10 +326,12 @@ class walker {
   gather_strides* gathers_;
   std::byte** indices_;
   std::byte* row_values_;
+  std::byte* asides_;
   std::byte* packed_;
   std::byte* scattered_;
   std::int64_t coordinates_[graph::max_axes] = {};
   std::int64_t bad_index_;
+  std::int64_t lanes_since_fold_ = 0;
   bool failed_ = false;
 };
 

@@ -57,10 +57,46 @@ class pending_gradients {
   list<entry> entries_;
 };
 
+/// The gradient of one read of an operand.
+struct read_gradient {
+  std::size_t slot = 0;
+  std::size_t read = 0;  ///< the forward node that reads it
+  std::uint16_t value = no_node;
+};
+
+/// The reads of the wanted operands, by slot; a table may be read by several gathers and directly.
+constexpr list<read_gradient> wanted_reads(const graph& forward, const list<bool>& wanted) {
+  list<read_gradient> reads;
+  for (std::size_t slot = 0; slot < wanted.size(); ++slot) {
+    if (!wanted[slot]) continue;
+    const std::size_t before = reads.size();
+    for (std::size_t i = 0; i < forward.size(); ++i) {
+      const node& n = forward[i];
+      const bool reads_it =
+          (n.code == op::input && n.a == slot) || (n.code == op::gather && n.b == slot);
+      if (reads_it) reads.push_back({slot, i, no_node});
+    }
+    if (reads.size() == before) {
+      throw "heddle: a gradient is wanted of an operand that the statement does not read";
+    }
+  }
+  return reads;
+}
+
 }  // namespace detail
 
-/// The graph of the gradients of the wanted operands, in slot order, one store (or scatter_add)
-/// each.
+/// The operand slot that each output of a derivative is a gradient of, in slot order. An operand
+/// that several nodes read has several, and their sum is its gradient.
+constexpr list<std::size_t> gradient_slots(const graph& forward, const list<bool>& wanted) {
+  list<std::size_t> slots;
+  for (const detail::read_gradient& r : detail::wanted_reads(forward, wanted)) {
+    slots.push_back(r.slot);
+  }
+  return slots;
+}
+
+/// The graph of the gradients of the wanted operands: one store (or scatter_add) for each read, in
+/// the order of gradient_slots.
 constexpr graph differentiate(const graph& forward, const derivative_request& request) {
   builder b;
   b.user_ops = forward.user_ops;
@@ -123,12 +159,12 @@ constexpr graph differentiate(const graph& forward, const derivative_request& re
                                        .extra = map});
     pending.add(n.a, forward[n.a].varies, mask_of(map), seed);
   }
-  struct result {
-    std::uint16_t value = no_node;
-    std::uint16_t index = no_node;
-    std::uint64_t map = 0;
+  list<detail::read_gradient> results = detail::wanted_reads(forward, request.wanted);
+  const auto result_of = [&results](std::size_t read) -> detail::read_gradient& {
+    std::size_t k = 0;
+    while (results[k].read != read) ++k;
+    return results[k];
   };
-  list<result> results(request.wanted.size());
   for (std::size_t i = count; i-- > 0;) {
     const node& n = forward[i];
     const auto id = static_cast<std::uint16_t>(i);
@@ -137,15 +173,8 @@ constexpr graph differentiate(const graph& forward, const derivative_request& re
     const auto contribute = [&](std::uint16_t to, std::uint16_t value, axis_mask along) {
       if (needs[to]) pending.add(to, forward[to].varies, along, b.cast(forward[to].type, value));
     };
-    if (n.code == op::input) {
-      results[n.a].value = g;
-      results[n.a].map = n.extra;
-    } else if (n.code == op::gather) {
-      if (results[n.b].value != no_node) {
-        throw "heddle: a table read both by take and directly has no derivative in one statement: "
-              "split the statement";
-      }
-      results[n.b] = {g, now[n.a], n.extra};
+    if (n.code == op::input || n.code == op::gather) {
+      result_of(i).value = g;
     } else if (n.code == op::cast || n.code == op::sum) {
       // a sum's operand gets the gradient broadcast along the summed axes
       contribute(n.a, g, n.varies);
@@ -173,44 +202,25 @@ constexpr graph differentiate(const graph& forward, const derivative_request& re
     }
   }
 
-  // 3. One root per wanted operand; an operand that nothing depends on has gradient 0.
-  int output = 0;
-  for (std::size_t slot = 0; slot < results.size(); ++slot) {
-    if (!request.wanted[slot]) continue;
-    result r = results[slot];
-    dtype type = dtype::f32;
-    bool known = false;
-    for (const node& n : forward.nodes) {
-      if (n.code == op::input && n.a == slot) {
-        type = n.type;
-        r.map = n.extra;
-        known = true;
-      } else if (n.code == op::gather && n.b == slot && !known) {
-        type = n.type;
-        r.map = n.extra;
-        known = true;
-      }
-    }
-    if (!known) throw "heddle: a gradient is wanted of an operand that the statement does not read";
-    if (r.value == no_node) {
-      r.value = b.constant(type, 0);
-      r.index = no_node;
-    }
-    if (r.index != no_node) {
+  // 3. One root per read of a wanted operand; what nothing depends on has gradient 0.
+  for (std::size_t output = 0; output < results.size(); ++output) {
+    const detail::read_gradient& r = results[output];
+    const node& read = forward[r.read];
+    const std::uint16_t value = r.value == no_node ? b.constant(read.type, 0) : r.value;
+    if (read.code == op::gather) {
       b.emit({.code = op::scatter_add,
-              .type = type,
-              .a = r.value,
-              .b = r.index,
+              .type = read.type,
+              .a = value,
+              .b = now[read.a],
               .c = static_cast<std::uint16_t>(output),
-              .extra = r.map});
+              .extra = read.extra});
     } else {
       b.emit({.code = op::store,
-              .type = type,
-              .a = r.value,
+              .type = read.type,
+              .a = value,
               .b = static_cast<std::uint16_t>(output),
-              .extra = r.map});
+              .extra = read.extra});
     }
-    ++output;
   }
   return remove_dead_code(b.nodes(), b.user_ops);
 }

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The simplification rules, applied by the builder to each node before it is made.
-// Rules keep results equal up to rounding; none drops a NaN or an infinity.
+//
+// What they keep: every value, bit for bit, the sign of zero and infinities included, and NaN
+// where there was one (of whatever sign and payload). One rule may round differently: a sum along
+// axes on which its operand is constant becomes a product. So a rule on floating values holds for
+// all of them: x + 0 stays, being +0 where x is -0, and -(a - b) is not b - a, which is +0 where a
+// equals b. Integers wrap, so that more rules hold for them.
+//
+// They rest on how values are computed: to nearest even; 16-bit ones in f32, rounded at casts and
+// stores; sums from +0 on, so that no sum is -0, but a sum over no axes is its operand.
 #pragma once
 
 #include <heddle/graph/builder.hpp>
@@ -9,86 +17,114 @@ namespace heddle::inline v0::graph {
 
 namespace detail {
 
+/// Whether a node is this constant; of a floating dtype also in the sign of zero. -0.0 names the 0
+/// that x + 0 = x holds for: the negative one, or the integers' only one.
 constexpr bool is_constant(const builder& b, std::uint16_t id, double value) {
-  return b[id].code == op::constant && constant_value(b[id]) == value;
+  const node& n = b[id];
+  if (n.code != op::constant) return false;
+  return is_floating(n.type) ? n.extra == std::bit_cast<std::uint64_t>(value)
+                             : constant_value(n) == value;
 }
 
-constexpr bool commutes(op code) {
+constexpr bool commutes(op code, dtype type) {
   switch (code) {
     case op::add:
     case op::mul:
-    case op::maximum:
-    case op::minimum:
     case op::equal:
     case op::not_equal:
     case op::logical_and:
     case op::logical_or:
     case op::logical_xor:
       return true;
+    case op::maximum:
+    case op::minimum:
+      return !is_floating(type);  // of +0 and -0 they give the second
     default:
       return false;
   }
 }
 
-/// Arithmetic on two floating constants, in double; integral ones fold only where exact.
+inline constexpr double not_finite = __builtin_huge_val();
+
+/// A double as the type that values of `type` are computed in holds it; not_finite if it has no
+/// finite value there.
+constexpr double in_compute_type(dtype type, double x) {
+  // f32's limit lies halfway between its largest value and 2^128: from there on it is infinity
+  const double limit = type == dtype::f64 ? not_finite : 0x1.ffffffp127;
+  if (!(x < limit && -x < limit)) return not_finite;
+  return type == dtype::f64 ? x : static_cast<double>(static_cast<float>(x));
+}
+
+/// Arithmetic on floating constants, as it would be done at run time; what is not finite is left
+/// for then. In double and rounded once, f32 arithmetic is exact: 53 bits are over 2 · 24.
 constexpr std::uint16_t fold_constants(builder& b, const node& n) {
-  const double x = constant_value(b[n.a]);
-  if (n.code == op::neg) return b.constant(n.type, -x);
-  // not between bf16 and f16: neither holds the other, so the cast rounds
-  if (n.code == op::cast && is_floating(n.type) && is_floating(b[n.a].type) &&
-      promote(n.type, b[n.a].type) == n.type) {
-    return b.constant(n.type, x);
-  }
-  if (n.b == no_node || b[n.b].code != op::constant || n.c != no_node) return no_node;
-  const double y = constant_value(b[n.b]);
+  const bool unary = n.code == op::neg || n.code == op::cast;
+  if (!unary && (n.b == no_node || n.c != no_node || b[n.b].code != op::constant)) return no_node;
+  const dtype type = b[n.a].type;
+  if (!is_floating(type)) return no_node;
+  const double x = in_compute_type(type, constant_value(b[n.a]));
+  const double y = unary ? 1 : in_compute_type(type, constant_value(b[n.b]));
+  if (x == not_finite || y == not_finite) return no_node;
+  // out of reach of f64's overflow, which a constant expression must not meet
+  const auto moderate = [](double v) { return v < 0x1p500 && -v < 0x1p500; };
+  double result = not_finite;
   switch (n.code) {
+    case op::neg:
+      result = -x;
+      break;
+    case op::cast:
+      // a cast to 16 bits rounds, unless it widens
+      if (promote(n.type, type) == n.type && n.type != type) result = x;
+      break;
     case op::add:
-      return b.constant(n.type, x + y);
+      if (moderate(x) && moderate(y)) result = x + y;
+      break;
     case op::sub:
-      return b.constant(n.type, x - y);
+      if (moderate(x) && moderate(y)) result = x - y;
+      break;
     case op::mul:
-      return b.constant(n.type, x * y);
+      if (moderate(x) && moderate(y)) result = x * y;
+      break;
     case op::div:
-      return y != 0 ? b.constant(n.type, x / y) : no_node;
+      if (moderate(x) && (y > 0x1p-500 || -y > 0x1p-500)) result = x / y;
+      break;
     default:
-      return no_node;
+      break;
   }
+  result = in_compute_type(n.type, result);
+  return result == not_finite ? no_node : b.constant(n.type, result);
 }
 
-/// A constant that is neither 0 nor infinite nor NaN.
-constexpr bool is_finite_factor(const builder& b, std::uint16_t id) {
-  if (b[id].code != op::constant) return false;
-  const double value = constant_value(b[id]);
-  return value != 0 && value - value == 0;
+/// x added up once for each of the elements along `axes`, on which it is constant. The scheduler
+/// knows no such reduction.
+constexpr std::uint16_t repeated(builder& b, dtype type, std::uint16_t x, axis_mask axes) {
+  const std::uint16_t times = b.emit({.code = op::count, .type = type, .extra = axes});
+  const std::uint16_t product = b.binary(op::mul, type, x, times);
+  if (!is_floating(type)) return product;
+  // From +0 on: -0 adds up to +0, and an infinity or NaN that is not there at all to +0 as well.
+  const std::uint16_t zero = b.constant(type, 0);
+  return b.emit({.code = op::where,
+                 .type = type,
+                 .a = b.cast(dtype::boolean, times),
+                 .b = b.binary(op::add, type, product, zero),
+                 .c = zero});
 }
 
-/// sum over axes: constant factors leave the loop.
-constexpr std::uint16_t simplify_sum(builder& b, node& n) {
+constexpr std::uint16_t simplify_sum(builder& b, const node& n) {
   const node x = b[n.a];
+  if (n.extra == 0) return n.a;
   const auto mask = static_cast<axis_mask>(n.extra);
   const auto constant_along = static_cast<axis_mask>(mask & ~x.varies);
   if (constant_along != 0) {
-    const std::uint16_t rest = (mask & x.varies) != 0
-                                   ? b.unary(op::sum, n.type, n.a, mask & x.varies)
-                                   : b.cast(n.type, n.a);
-    const std::uint16_t extent =
-        b.emit({.code = op::count, .type = n.type, .extra = constant_along});
-    return b.binary(op::mul, n.type, rest, extent);
+    const std::uint16_t rest = b.unary(op::sum, n.type, n.a, mask & x.varies);
+    return repeated(b, n.type, rest, constant_along);
   }
-  if (x.type != n.type) return no_node;
-  if (x.code == op::neg) return b.unary(op::neg, n.type, b.unary(op::sum, n.type, x.a, mask));
-  // Only constants: 0 * inf and 0 / 0 make a NaN of one element that the sum's factor would not.
-  if (x.code == op::mul) {
-    if (is_finite_factor(b, x.b)) {
-      return b.binary(op::mul, n.type, b.unary(op::sum, n.type, x.a, mask), x.b);
-    }
-    if (is_finite_factor(b, x.a)) {
-      return b.binary(op::mul, n.type, b.unary(op::sum, n.type, x.b, mask), x.a);
-    }
-  }
-  if (x.code == op::div && is_finite_factor(b, x.b)) {
-    return b.binary(op::div, n.type, b.unary(op::sum, n.type, x.a, mask), x.b);
-  }
+  const auto sum_of = [&](std::uint16_t id) { return b.unary(op::sum, n.type, id, mask); };
+  // not -(sum): where the sum is +0, so is this one
+  if (x.code == op::neg) return b.binary(op::sub, n.type, b.constant(n.type, 0), sum_of(x.a));
+  if (is_floating(n.type) || x.code != op::mul) return no_node;
+  if (b[x.b].code == op::constant) return b.binary(op::mul, n.type, sum_of(x.a), x.b);
+  if (b[x.a].code == op::constant) return b.binary(op::mul, n.type, sum_of(x.b), x.a);
   return no_node;
 }
 
@@ -96,32 +132,31 @@ constexpr std::uint16_t simplify_sum(builder& b, node& n) {
 
 constexpr std::uint16_t simplify(builder& b, node& n) {
   const bool integral = !is_floating(n.type);
-  if (detail::commutes(n.code) && n.a > n.b) {
+  if (detail::commutes(n.code, n.type) && n.a > n.b) {
     const std::uint16_t swapped = n.a;
     n.a = n.b;
     n.b = swapped;
   }
-  if ((is_elementwise(n.code) || n.code == op::cast) && n.a != no_node &&
-      b[n.a].code == op::constant && !integral) {
+  if ((is_elementwise(n.code) || n.code == op::cast) && b[n.a].code == op::constant && !integral) {
     if (const std::uint16_t folded = detail::fold_constants(b, n); folded != no_node) return folded;
   }
   switch (n.code) {
     case op::cast:
-      if (b[n.a].type == n.type) return n.a;
-      return no_node;
+      // a 16-bit value is not rounded until a cast says so, be it to its own dtype
+      return b[n.a].type == n.type && compute_dtype(n.type) == n.type ? n.a : no_node;
     case op::neg:
       if (b[n.a].code == op::neg) return b[n.a].a;
-      if (b[n.a].code == op::sub && !integral) return b.binary(op::sub, n.type, b[n.a].b, b[n.a].a);
+      if (b[n.a].code == op::sub && integral) return b.binary(op::sub, n.type, b[n.a].b, b[n.a].a);
       return no_node;
     case op::add:
-      if (detail::is_constant(b, n.a, 0)) return n.b;
-      if (detail::is_constant(b, n.b, 0)) return n.a;
+      if (detail::is_constant(b, n.a, -0.0)) return n.b;
+      if (detail::is_constant(b, n.b, -0.0)) return n.a;
       if (b[n.b].code == op::neg) return b.binary(op::sub, n.type, n.a, b[n.b].a);
       if (b[n.a].code == op::neg) return b.binary(op::sub, n.type, n.b, b[n.a].a);
       return no_node;
     case op::sub:
       if (detail::is_constant(b, n.b, 0)) return n.a;
-      if (detail::is_constant(b, n.a, 0)) return b.unary(op::neg, n.type, n.b);
+      if (detail::is_constant(b, n.a, -0.0)) return b.unary(op::neg, n.type, n.b);
       if (b[n.b].code == op::neg) return b.binary(op::add, n.type, n.a, b[n.b].a);
       return no_node;
     case op::mul:
@@ -146,11 +181,15 @@ constexpr std::uint16_t simplify(builder& b, node& n) {
       }
       return no_node;
     case op::where:
-      return n.b == n.c ? n.b : no_node;
+      // An extremum takes in nothing where an axis on which its operand varies is empty: whatever
+      // is left must vary along what the condition does.
+      return n.b == n.c && (b[n.a].varies & ~b[n.b].varies) == 0 ? n.b : no_node;
     case op::logical_not:
-      return b[n.a].code == op::logical_not ? b[n.a].a : no_node;
+      // of a bool: any other operand is not what its negations give
+      return b[n.a].code == op::logical_not && b[b[n.a].a].type == dtype::boolean ? b[n.a].a
+                                                                                  : no_node;
     case op::sum:
-      return n.extra == 0 ? b.cast(n.type, n.a) : detail::simplify_sum(b, n);
+      return detail::simplify_sum(b, n);
     case op::amax:
     case op::amin:
       n.extra &= b[n.a].varies;

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a thread of a CUDA body keeps: vectors of operands, and the accumulators of reductions.
+#pragma once
+
+#include <heddle/exec/cuda/arguments.hpp>
+#include <heddle/exec/cuda/team.hpp>
+
+namespace heddle::inline v0::exec::cuda {
+
+/// How a body reaches its lanes. A program has at most these three bodies.
+enum class access : std::uint8_t {
+  strided,  ///< element by element, any layout
+  wide,     ///< vectors of 16 bytes: lanes contiguous and aligned
+  resident  ///< likewise, and a row fits one vector a thread: it is read once for all passes
+};
+
+namespace detail {
+
+/// Whether operand or output with this map moves along the lanes of nest `Nest`.
+template <class Program, int Nest>
+consteval bool along_lanes(graph::axis_mask mask) {
+  constexpr int inner = nest_layout<Program, Nest>::inner;
+  return inner >= 0 && (mask >> (inner < 0 ? 0 : inner) & 1) != 0;
+}
+
+/// Lanes of one vector: 16 bytes of the narrowest operand, 2 to 8 of them.
+template <class Program, int Nest, access Access>
+consteval int find_vector_width() {
+  if (Access == access::strided) return 1;
+  using layout = nest_layout<Program, Nest>;
+  const auto& p = plan_of<Program>;
+  std::size_t narrowest = 16;
+  for (int i = 0; i < layout::read_count; ++i) {
+    const read_info r = p.reads[layout::read_at(i)];
+    if (r.gathered || !along_lanes<Program, Nest>(graph::mask_of(r.map))) continue;
+    if (size_of(r.type) < narrowest) narrowest = size_of(r.type);
+  }
+  for (int i = 0; i < layout::output_count; ++i) {
+    const output_info out = p.outputs[static_cast<std::size_t>(layout::first_output + i)];
+    if (out.kind != graph::item_kind::store) continue;
+    if (!along_lanes<Program, Nest>(graph::mask_of(out.map))) continue;
+    if (size_of(out.type) < narrowest) narrowest = size_of(out.type);
+  }
+  return narrowest <= 2 ? 8 : narrowest == 16 ? 4 : static_cast<int>(16 / narrowest);
+}
+template <class Program, int Nest, access Access>
+inline constexpr int vector_width = find_vector_width<Program, Nest, Access>();
+
+/// How a reduction of this nest is accumulated.
+enum class total_kind : std::uint8_t {
+  none,    ///< not one of this nest's
+  row,     ///< over a row: read by later passes
+  full,    ///< one value: in a register to the end
+  lanes,   ///< kept along the lanes, which stay with their thread: in registers
+  memory,  ///< kept otherwise: in the segment's part of device memory
+};
+
+template <class Program>
+consteval int reduction_of_node(int id) {
+  const auto& p = plan_of<Program>;
+  for (int r = 0; r < static_cast<int>(p.sizes.reductions); ++r) {
+    if (p.reductions[static_cast<std::size_t>(r)].node == id) return r;
+  }
+  return 0;
+}
+template <class Program>
+consteval int pass_of_reduction(int reduction) {
+  const auto& p = plan_of<Program>;
+  for (std::size_t k = 0; k < p.sizes.passes; ++k) {
+    for (int i = 0; i < p.passes[k].output_count; ++i) {
+      const output_info out = p.outputs[static_cast<std::size_t>(p.passes[k].first_output + i)];
+      if (out.node == p.reductions[static_cast<std::size_t>(reduction)].node &&
+          (out.kind == graph::item_kind::row_reduction ||
+           out.kind == graph::item_kind::terminal_reduction)) {
+        return static_cast<int>(k);
+      }
+    }
+  }
+  return -1;
+}
+
+/// Whether reduction r of nest Nest has an element for each lane.
+template <class Program, int Nest>
+consteval bool keeps_lanes(int r) {
+  const auto& p = plan_of<Program>;
+  const pass_info pass = p.passes[static_cast<std::size_t>(pass_of_reduction<Program>(r))];
+  return pass.inner >= 0 &&
+         along_lanes<Program, Nest>(p.reductions[static_cast<std::size_t>(r)].kept);
+}
+
+/// Whether a terminal reduction of the nest keeps axes, but not the lanes'.
+template <class Program, int Nest>
+consteval bool find_folds_lanes() {
+  const auto& p = plan_of<Program>;
+  for (int r = 0; r < static_cast<int>(p.sizes.reductions); ++r) {
+    const reduction_info& info = p.reductions[static_cast<std::size_t>(r)];
+    if (info.nest == Nest && !info.row && info.kept != 0 && !keeps_lanes<Program, Nest>(r)) {
+      return true;
+    }
+  }
+  return false;
+}
+template <class Program, int Nest>
+inline constexpr bool folds_lanes = find_folds_lanes<Program, Nest>();
+
+/// Whether a lane stays with its thread from row to row.
+template <class Program, int Nest, access Access>
+inline constexpr bool lanes_stay = Access == access::resident ||
+                                   (!nest_layout<Program, Nest>::inner_in_row &&
+                                    !(nest_layout<Program, Nest>::info.row == 0 &&
+                                      folds_lanes<Program, Nest>));
+
+template <class Program, int Nest, access Access>
+consteval total_kind find_kind(int reduction) {
+  const reduction_info r = plan_of<Program>.reductions[static_cast<std::size_t>(reduction)];
+  if (r.nest != Nest) return total_kind::none;
+  if (r.row) return total_kind::row;
+  if (r.kept == 0) return total_kind::full;
+  return keeps_lanes<Program, Nest>(reduction) && lanes_stay<Program, Nest, Access>
+             ? total_kind::lanes
+             : total_kind::memory;
+}
+template <class Program, int Nest, access Access, int R>
+inline constexpr total_kind kind_of_total = find_kind<Program, Nest, Access>(R);
+
+template <class Program>
+using reduction_indices =
+    std::make_integer_sequence<int, static_cast<int>(plan_of<Program>.sizes.reductions)>;
+
+template <class Program, int Nest, access Access>
+consteval bool has_total(total_kind kind) {
+  for (int r = 0; r < static_cast<int>(plan_of<Program>.sizes.reductions); ++r) {
+    if (find_kind<Program, Nest, Access>(r) == kind) return true;
+  }
+  return false;
+}
+/// Whether a nest leaves partial results.
+template <class Program, int Nest>
+consteval bool has_terminals() {
+  return plan_of<Program>.nests[Nest].terminal;
+}
+
+/// Vectors of each operand that a thread has under way: enough bytes in flight to hide the latency
+/// of memory, few enough registers.
+template <class Program, int Nest, access Access>
+inline constexpr int unroll_of = [] {
+  using layout = nest_layout<Program, Nest>;
+  if (Access != access::wide || layout::info.row != 0 || layout::info.scatters) return 1;
+  if (has_total<Program, Nest, Access>(total_kind::lanes) ||
+      has_total<Program, Nest, Access>(total_kind::memory)) {
+    return 1;
+  }
+  return layout::read_count <= 2 ? 4 : layout::read_count <= 4 ? 2 : 1;
+}();
+
+template <class Program, int R>
+using total_type = lane_t<plan_of<Program>.reductions[R].type>;
+template <class Program, int R>
+inline constexpr op total_code = plan_of<Program>.reductions[R].code;
+
+/// The accumulator of one reduction in a thread.
+template <class T, int R, int Lanes>
+struct accumulator {
+  T of[Lanes];
+};
+template <class Program, int Nest, access Access, int R>
+inline constexpr int accumulator_lanes = [] {
+  switch (kind_of_total<Program, Nest, Access, R>) {
+    case total_kind::none:
+      return 0;
+    case total_kind::row:
+      return nest_layout<Program, Nest>::inner_in_row ? 1 : vector_width<Program, Nest, Access>;
+    case total_kind::lanes:
+      return vector_width<Program, Nest, Access>;
+    default:
+      return 1;
+  }
+}();
+template <class T, int R>
+struct accumulator<T, R, 0> {};
+
+template <class Program, int Nest, access Access, class Indices>
+struct accumulators_over;
+template <class Program, int Nest, access Access, int... R>
+struct accumulators_over<Program, Nest, Access, std::integer_sequence<int, R...>>
+    : accumulator<total_type<Program, R>, R, accumulator_lanes<Program, Nest, Access, R>>... {
+  template <int K>
+  using of = accumulator<total_type<Program, K>, K, accumulator_lanes<Program, Nest, Access, K>>;
+
+  template <int K>
+  HEDDLE_HD HEDDLE_INLINE of<K>& get() {
+    return static_cast<of<K>&>(*this);
+  }
+  template <int K>
+  HEDDLE_HD HEDDLE_INLINE void start() {
+    using T = total_type<Program, K>;
+    constexpr T none = identity<total_code<Program, K>, T>();
+    constexpr int lanes = accumulator_lanes<Program, Nest, Access, K>;
+    HEDDLE_UNROLL
+    for (int v = 0; v < lanes; ++v) get<K>().of[v] = none;
+  }
+};
+template <class Program, int Nest, access Access>
+using accumulators = accumulators_over<Program, Nest, Access, reduction_indices<Program>>;
+
+/// A vector of an operand's elements, as it lies in memory.
+template <class T, int Vector>
+struct alignas(sizeof(T) * Vector >= 16 ? 16 : sizeof(T) * Vector) pack {
+  T of[Vector];
+};
+template <dtype Type>
+using element_t = std::conditional_t<Type == dtype::boolean, std::uint8_t, type_of<Type>>;
+
+/// Sixteen bytes of any elements: what one access moves.
+struct __attribute__((may_alias, aligned(16))) bits_128 {
+  std::uint32_t of[4];
+};
+
+/// Reads or writes `valid` of a vector's elements, `stride` bytes apart; a whole vector by accesses
+/// of up to 16 bytes where lanes are contiguous.
+template <bool Wide, class T, int Vector>
+HEDDLE_HD HEDDLE_INLINE void load(pack<T, Vector>& to, const std::byte* from, std::int64_t stride,
+                                  int valid) {
+  if constexpr (Wide) {
+    if (valid == Vector) {
+      if constexpr (sizeof to >= 16) {
+        auto* const blocks = reinterpret_cast<bits_128*>(&to);
+        HEDDLE_UNROLL
+        for (std::size_t i = 0; i < sizeof to / 16; ++i) {
+          blocks[i] = reinterpret_cast<const bits_128*>(from)[i];
+        }
+      } else {
+        to = *reinterpret_cast<const pack<T, Vector>*>(from);
+      }
+      return;
+    }
+    stride = sizeof(T);
+  }
+  HEDDLE_UNROLL
+  for (int v = 0; v < Vector; ++v) {
+    to.of[v] = v < valid ? *reinterpret_cast<const T*>(from + v * stride) : T{};
+  }
+}
+template <bool Wide, class T, int Vector>
+HEDDLE_HD HEDDLE_INLINE void put(std::byte* to, const pack<T, Vector>& from, std::int64_t stride,
+                                 int valid) {
+  if constexpr (Wide) {
+    if (valid == Vector) {
+      if constexpr (sizeof from >= 16) {
+        const auto* const blocks = reinterpret_cast<const bits_128*>(&from);
+        HEDDLE_UNROLL
+        for (std::size_t i = 0; i < sizeof from / 16; ++i) {
+          reinterpret_cast<bits_128*>(to)[i] = blocks[i];
+        }
+      } else {
+        *reinterpret_cast<pack<T, Vector>*>(to) = from;
+      }
+      return;
+    }
+    stride = sizeof(T);
+  }
+  HEDDLE_UNROLL
+  for (int v = 0; v < Vector; ++v) {
+    if (v < valid) *reinterpret_cast<T*>(to + v * stride) = from.of[v];
+  }
+}
+
+}  // namespace detail
+}  // namespace heddle::inline v0::exec::cuda

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What one launch runs: a nest over the whole grid, then, in the team that finishes last, the merge
+// of partial results in index order and the small nests that read them.
+#pragma once
+
+#include <heddle/exec/cuda/body.hpp>
+
+namespace heddle::inline v0::exec::cuda {
+
+namespace detail {
+
+/// Whether a nest finishes an earlier one: it runs over fewer axes and reads merged results.
+template <class Program>
+consteval bool is_finish(int nest) {
+  const auto& p = plan_of<Program>;
+  const auto domain = p.nests[static_cast<std::size_t>(nest)].domain;
+  bool terminal = false;
+  bool smaller = false;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(nest); ++i) {
+    terminal = terminal || p.nests[i].terminal;
+    smaller = smaller || (domain != p.nests[i].domain && (domain & ~p.nests[i].domain) == 0);
+  }
+  return terminal && smaller;
+}
+
+/// The nest behind the last one of the launch that begins with nest `first`.
+template <class Program>
+consteval int group_end(int first) {
+  int end = first + 1;
+  while (end < static_cast<int>(plan_of<Program>.sizes.nests) && is_finish<Program>(end)) ++end;
+  return end;
+}
+
+template <class Program, int Nest>
+struct nest_place {
+  arguments_of<Program, Nest> arguments;
+};
+template <class Program, int First, class Offsets>
+struct nests_of_group;
+template <class Program, int First, int... K>
+struct nests_of_group<Program, First, std::integer_sequence<int, K...>>
+    : nest_place<Program, First + K>... {};
+
+}  // namespace detail
+
+/// The parameters of one launch: the nest First and those that finish it.
+template <class Program, int First>
+struct group_arguments
+    : detail::nests_of_group<
+          Program, First,
+          std::make_integer_sequence<int, detail::group_end<Program>(First) - First>> {
+  static constexpr int first = First;
+  static constexpr int end = detail::group_end<Program>(First);
+  program_arguments<Program> program;
+
+  template <int Nest>
+  HEDDLE_HD const arguments_of<Program, Nest>& nest() const {
+    return static_cast<const detail::nest_place<Program, Nest>&>(*this).arguments;
+  }
+  template <int Nest>
+  arguments_of<Program, Nest>& nest() {
+    return static_cast<detail::nest_place<Program, Nest>&>(*this).arguments;
+  }
+};
+
+namespace detail {
+
+/// Merges the partial results of reduction R: slot after slot, in order.
+template <class Program, int Nest, access Access, int R, class Team>
+HEDDLE_HD void merge_total(const Team& team, const program_arguments<Program>& program,
+                           std::int64_t slots, int blocks) {
+  constexpr total_kind how = kind_of_total<Program, Nest, Access, R>;
+  using T = total_type<Program, R>;
+  constexpr op code = total_code<Program, R>;
+  if constexpr (how == total_kind::full) {
+    constexpr T none = identity<code, T>();
+    const T* const from = reinterpret_cast<const T*>(program.partials[R]);
+    T total = none;
+    for (int s = team.rank(); s < blocks; s += team.size()) total = combine<code>(total, from[s]);
+    total = reduce_team(team, total, [](T a, T b) { return combine<code>(a, b); });
+    if (team.rank() == 0) *reinterpret_cast<T*>(program.merged[R]) = total;
+  } else if constexpr (how == total_kind::lanes || how == total_kind::memory) {
+    constexpr T none = identity<code, T>();
+    const std::int64_t kept = program.kept[R];
+    const T* const from = reinterpret_cast<const T*>(program.partials[R]);
+    T* const to = reinterpret_cast<T*>(program.merged[R]);
+    for (std::int64_t e = team.rank(); e < kept; e += team.size()) {
+      T total = none;
+      for (std::int64_t s = 0; s < slots; ++s) total = combine<code>(total, from[s * kept + e]);
+      to[e] = total;
+    }
+  }
+}
+template <class Program, int Nest, access Access, class Team, int... R>
+HEDDLE_HD void merge_totals(const Team& team, const program_arguments<Program>& program,
+                            std::int64_t slots, int blocks, std::integer_sequence<int, R...>) {
+  (merge_total<Program, Nest, Access, R>(team, program, slots, blocks), ...);
+}
+
+/// The nests from Nest on, by one team.
+template <class Program, int First, int Nest, class Team>
+HEDDLE_HD void finish(const Team& team, const group_arguments<Program, First>& a) {
+  if constexpr (Nest < group_end<Program>(First)) {
+    team.template sync<site::merged>();
+    nest_body<Program, Nest, access::strided, Team>(team, a.program, a.template nest<Nest>()).run();
+    if constexpr (has_terminals<Program, Nest>()) {
+      team.template sync<site::partials_written>();
+      merge_totals<Program, Nest, access::strided>(
+          team, a.program, a.template nest<Nest>().shape.slots, 1, reduction_indices<Program>{});
+    }
+    finish<Program, First, Nest + 1>(team, a);
+  }
+}
+
+}  // namespace detail
+
+/// One team's part of a launch.
+template <class Program, int First, access Access, class Team>
+HEDDLE_HD void run_group(const Team& team, const group_arguments<Program, First>& a) {
+  detail::nest_body<Program, First, Access, Team>(team, a.program, a.template nest<First>()).run();
+  if constexpr (detail::has_terminals<Program, First>()) {
+    team.template sync<site::partials_written>();
+    auto* const last = reinterpret_cast<bool*>(team.scratch() + scratch_bytes);
+    if (team.rank() == 0) *last = team.take_ticket(a.program.ticket);
+    team.template sync<site::ticket_read>();
+    if (!*last) return;
+    detail::merge_totals<Program, First, Access>(
+        team, a.program, a.template nest<First>().shape.slots, team.blocks(),
+        detail::reduction_indices<Program>{});
+    detail::finish<Program, First, First + 1>(team.alone(), a);
+  }
+}
+
+}  // namespace heddle::inline v0::exec::cuda

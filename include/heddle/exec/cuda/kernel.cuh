@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The kernels: the bodies, called by the threads of a device.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <heddle/exec/cuda/group.hpp>
+
+namespace heddle::inline v0::exec::cuda {
+
+/// Most threads of a block. Rows held in registers may take more, as long as 128 registers a thread
+/// are left: a layer norm's derivative needs over 64.
+constexpr int block_limit(access how) { return how == access::resident ? resident_team : 256; }
+/// Blocks that a multiprocessor should hold at a time. Said, and not left to the assembler, which
+/// would rather spill than take more registers than its own guess.
+constexpr int blocks_at_a_time(access how) { return how == access::resident ? 1 : 2; }
+
+/// Bytes of parameters that a kernel may have.
+#if CUDART_VERSION >= 12010
+inline constexpr std::size_t parameter_limit = 32764;
+#else
+inline constexpr std::size_t parameter_limit = 4096;
+#endif
+
+/// What a thread of a kernel does; for kernels with names of their own.
+template <class Program, int First, access Access>
+__device__ __forceinline__ void run_in_block(const group_arguments<Program, First>& arguments) {
+  __shared__ alignas(16) std::byte scratch[scratch_bytes + 16];
+  const block_team team(scratch, static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x));
+  run_group<Program, First, Access>(team, arguments);
+}
+
+/// The kernel of the launch that begins with nest First of a program.
+template <class Program, int First, access Access>
+__global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time(Access))
+    kernel(const __grid_constant__ group_arguments<Program, First> arguments) {
+  run_in_block<Program, First, Access>(arguments);
+}
+
+/// Queues a launch; whether that worked is the runtime's answer.
+template <class Program, int First, access Access>
+[[nodiscard]] cudaError_t launch_kernel(const group_arguments<Program, First>& arguments,
+                                        int blocks, int team, cudaStream_t stream) {
+  static_assert(sizeof arguments <= parameter_limit,
+                "heddle: the statement has too many operands for one CUDA kernel: its parameters "
+                "exceed what a launch takes; store a part of it in a tensor first");
+  kernel<Program, First, Access>
+      <<<static_cast<unsigned>(blocks), static_cast<unsigned>(team), 0, stream>>>(arguments);
+  return cudaPeekAtLastError();
+}
+
+}  // namespace heddle::inline v0::exec::cuda

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Kernels with names, whose machine code tests/device/check reads. Nothing here runs.
+#include <heddle/exec/cuda/kernel.cuh>
+#include <heddle/nn/functional.hpp>
+
+namespace {
+
+using namespace heddle;
+using exec::cuda::access;
+
+/// The program of what F makes of tensors.
+template <class F, class... T>
+struct statement_of {
+  template <class... E>
+  static exec::statement<E...> deduce(const E&...);
+  using type = decltype(deduce(F{}(T{}...)));
+  using program = typename type::program;
+};
+using matrix = tensor<float, 2>;
+using vector = tensor<float, 1>;
+using narrow = tensor<bfloat16, 2>;
+using classes = tensor<std::int64_t, 1>;
+
+struct stream_function {
+  auto operator()(const auto& a, const auto& b, const auto& c) const {
+    return relu(a * b + c) * 2.0;
+  }
+};
+struct transcendental {
+  auto operator()(const auto& a, const auto& b, const auto& c) const {
+    return tanh(a * b + exp(a - c));
+  }
+};
+struct bias_relu {
+  auto operator()(const auto& x, const auto& b) const { return relu(x + b); }
+};
+struct softmax_rows {
+  auto operator()(const auto& x) const { return softmax<-1>(x); }
+};
+struct layer_norm_rows {
+  auto operator()(const auto& x, const auto& g, const auto& b) const { return layer_norm(x, g, b); }
+};
+struct layer_norm_gradient {
+  auto operator()(const auto& x, const auto& gamma, const auto& g) const {
+    return let(
+        [](auto v, auto scale, auto seed) {
+          const auto centred = v - mean<-1>(v, keepdim);
+          const auto inverse = rsqrt(mean<-1>(square(centred), keepdim) + 1e-5);
+          const auto normal = centred * inverse;
+          const auto h = seed * scale;
+          return outputs(
+              inverse * (h - mean<-1>(h, keepdim) - normal * mean<-1>(h * normal, keepdim)),
+              sum<0>(seed * normal), sum<0>(seed));
+        },
+        x, gamma, g);
+  }
+};
+struct cross_entropy_mean {
+  auto operator()(const auto& x, const auto& t) const { return cross_entropy(x, t); }
+};
+struct column_sums {
+  auto operator()(const auto& x) const { return sum<0>(x); }
+};
+struct total {
+  auto operator()(const auto& x, const auto& y) const { return sum(x * y); }
+};
+
+}  // namespace
+
+#define DEVICE_PROGRAM(name, how, function, ...)                                            \
+  extern "C" __global__ void __launch_bounds__(exec::cuda::block_limit(access::how),        \
+                                               exec::cuda::blocks_at_a_time(access::how))   \
+      name##_##how(                                                                         \
+          const __grid_constant__                                                           \
+              exec::cuda::group_arguments<statement_of<function, __VA_ARGS__>::program, 0>  \
+                  arguments) {                                                              \
+    exec::cuda::run_in_block<statement_of<function, __VA_ARGS__>::program, 0, access::how>( \
+        arguments);                                                                         \
+  }
+
+DEVICE_PROGRAM(stream_f32, wide, stream_function, matrix, matrix, matrix)
+DEVICE_PROGRAM(stream_f32, strided, stream_function, matrix, matrix, matrix)
+DEVICE_PROGRAM(stream_bf16, wide, stream_function, narrow, narrow, narrow)
+DEVICE_PROGRAM(transcendental_f32, wide, transcendental, matrix, matrix, matrix)
+DEVICE_PROGRAM(bias_relu_f32, wide, bias_relu, matrix, vector)
+DEVICE_PROGRAM(softmax_f32, resident, softmax_rows, matrix)
+DEVICE_PROGRAM(softmax_f32, wide, softmax_rows, matrix)
+DEVICE_PROGRAM(softmax_f32, strided, softmax_rows, matrix)
+DEVICE_PROGRAM(softmax_bf16, resident, softmax_rows, narrow)
+DEVICE_PROGRAM(softmax_bf16, wide, softmax_rows, narrow)
+DEVICE_PROGRAM(layer_norm_f32, resident, layer_norm_rows, matrix, vector, vector)
+DEVICE_PROGRAM(layer_norm_f32, wide, layer_norm_rows, matrix, vector, vector)
+DEVICE_PROGRAM(layer_norm_gradient_f32, resident, layer_norm_gradient, matrix, vector, matrix)
+DEVICE_PROGRAM(layer_norm_gradient_f32, wide, layer_norm_gradient, matrix, vector, matrix)
+DEVICE_PROGRAM(cross_entropy_f32, resident, cross_entropy_mean, matrix, classes)
+DEVICE_PROGRAM(cross_entropy_f32, wide, cross_entropy_mean, matrix, classes)
+DEVICE_PROGRAM(column_sums_f32, wide, column_sums, matrix)
+DEVICE_PROGRAM(total_f32, wide, total, matrix, matrix)

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The bodies of CUDA kernels on host teams: every size and order of threads computes what the
+// host's own loops compute; a barrier left out and a lane too many are noticed.
+#include <cmath>
+
+#include "../support/body_outcome.hpp"
+#include <doctest/doctest.h>
+
+#include <heddle/nn/functional.hpp>
+#include <heddle/tensor/random.hpp>
+
+using namespace heddle;
+using namespace support;
+
+namespace {
+
+generator numbers(11);
+
+/// Whether the statement is right on teams of every size, in every order, on grids of several
+/// blocks.
+template <class... E>
+bool right_everywhere(double tolerance, const E&... e) {
+  bool right = true;
+  for (const int team : {1, 2, 31, 32, 33, 256}) {
+    for (const fibre_order order :
+         {fibre_order::forward, fibre_order::backward, fibre_order::shuffled}) {
+      const int blocks = order == fibre_order::forward ? 1 : order == fibre_order::backward ? 3 : 7;
+      const outcome o = run_as({.team = team, .blocks = blocks, .order = order}, e...);
+      if (!(o.worst <= tolerance) || !o.intact) {
+        MESSAGE("team " << team << ", order " << static_cast<int>(order) << ": off by " << o.worst
+                        << (o.intact ? "" : ", and wrote beside its output"));
+        right = false;
+      }
+    }
+  }
+  return right;
+}
+
+/// Whether a fault is noticed on some team: wrong values, or memory beside the output written.
+template <class... E>
+bool noticed(const team_fault& fault, const E&... e) {
+  for (const int team : {32, 33, 64, 256}) {
+    for (const fibre_order order :
+         {fibre_order::forward, fibre_order::backward, fibre_order::shuffled}) {
+      body_run how{.team = team, .blocks = 5, .order = order, .fault = fault};
+      const outcome o = run_as(how, e...);
+      if (!(o.worst <= 1e-4) || !o.intact) return true;
+    }
+  }
+  return false;
+}
+
+tensor<float, 2> matrix(std::int64_t rows, std::int64_t columns) {
+  return randn<float, 2>({rows, columns}, numbers);
+}
+tensor<float, 1> vector(std::int64_t n) { return randn<float, 1>({n}, numbers); }
+
+}  // namespace
+
+TEST_CASE("maps: contiguous, broadcast, strided, tails, several results, several dtypes") {
+  const auto x = matrix(7, 129);
+  const auto y = matrix(7, 129);
+  CHECK(right_everywhere(1e-6, tanh(x * y + 1.0)));
+  CHECK(right_everywhere(1e-6, relu(x + vector(129))));
+  CHECK(right_everywhere(1e-6, x * matrix(7, 1)));
+  CHECK(right_everywhere(1e-6, exp(x.transpose()) - y.transpose()));
+  CHECK(right_everywhere(1e-6, x.slice<1>(1, 128, 2) * y.slice<1>(0, 127, 2)));
+  CHECK(right_everywhere(1e-6, x + y, x * y, x < y));
+  CHECK(right_everywhere(1e-2, cast<bfloat16>(x) * cast<bfloat16>(y)));
+  const tensor<bfloat16, 2> narrow = evaluate(cast<bfloat16>(x));
+  CHECK(right_everywhere(1e-2, narrow * 2.0 + narrow));
+  CHECK(right_everywhere(1e-12, cast<double>(x) * 3.0));
+  CHECK(right_everywhere(1e-6, where(x < y, x, 2.0 * y)));
+  CHECK(right_everywhere(1e-6, matrix(0, 5) + 1.0));
+  CHECK(right_everywhere(1e-6, tensor<float, 0>(3.0f) * 2.0));
+  const tensor<std::uint8_t, 1> bytes = evaluate(cast<std::uint8_t>(abs(vector(300)) * 20.0));
+  CHECK(right_everywhere(0, bytes + bytes));
+}
+
+TEST_CASE("rows: short, long, rows side by side, several passes") {
+  for (const std::int64_t columns : {1, 3, 32, 100, 129, 1024, 3001}) {
+    const auto x = matrix(columns > 1000 ? 5 : 37, columns);
+    CHECK(right_everywhere(1e-5, softmax<-1>(x)));
+    CHECK(right_everywhere(1e-5, sum<1>(x)));
+    if (columns <= 129) CHECK(right_everywhere(1e-5, softmax<0>(x)));
+  }
+  CHECK(right_everywhere(1e-5, layer_norm(matrix(9, 130), vector(130), vector(130))));
+  CHECK(right_everywhere(1e-5, amax<1>(matrix(9, 65)), amin<0>(matrix(9, 65))));
+  const tensor<float, 4> images = randn<float, 4>({3, 5, 4, 7}, numbers);
+  CHECK(right_everywhere(1e-5, let(
+                                   [](auto x) {
+                                     const auto centred = x - mean<0, 2, 3>(x, keepdim);
+                                     return centred *
+                                            rsqrt(mean<0, 2, 3>(square(centred), keepdim) + 1e-5);
+                                   },
+                                   images)));
+}
+
+TEST_CASE("kept and outer reductions, finished across the grid, beside element-wise results") {
+  const auto x = matrix(67, 36);
+  const auto y = matrix(67, 36);
+  CHECK(right_everywhere(1e-5, sum(x * y)));
+  CHECK(right_everywhere(1e-5, sum<0>(x)));
+  CHECK(right_everywhere(1e-5, amax<0>(x), sum(x), x * y));
+  CHECK(right_everywhere(1e-5, mean(square(x - y))));
+  CHECK(right_everywhere(1e-5, sum<0>(matrix(3, 1000))));
+  CHECK(right_everywhere(1e-5, sum<0>(matrix(0, 5))));
+  CHECK(right_everywhere(1e-5, sum(matrix(5, 0))));
+  CHECK(right_everywhere(1e-5, x / amax(abs(x), keepdim)));
+  for (const std::int64_t columns : {5, 36, 700, 5000}) {
+    const auto z = matrix(columns > 1000 ? 6 : 33, columns);
+    CHECK(right_everywhere(3e-5,
+                           layer_norm_gradient(z, vector(columns), matrix(z.extent(0), columns))));
+  }
+  const tensor<float, 4> images = randn<float, 4>({3, 5, 4, 7}, numbers);
+  CHECK(right_everywhere(1e-5, sum<0, 2, 3>(images)));
+  CHECK(right_everywhere(1e-5,
+                         let([](auto v) { return outputs(sum<0, 2, 3>(v), v * 2.0); }, images)));
+  CHECK(right_everywhere(
+      1e-5, let([](auto v) { return outputs(sum<1>(v), sum<3>(v), sum<0, 1>(v)); }, images)));
+  const tensor<std::int64_t, 1> classes = randint<std::int64_t, 1>(0, 36, {67}, numbers);
+  CHECK(right_everywhere(1e-5, cross_entropy(x, classes)));
+}
+
+TEST_CASE("gathers, scatters, coordinates, counts and random numbers") {
+  const auto table = matrix(10, 12);
+  const tensor<std::int64_t, 1> index = randint<std::int64_t, 1>(0, 10, {41}, numbers);
+  CHECK(right_everywhere(1e-6, let([](auto t, auto i) { return 2 * take(t, i); }, table, index)));
+  CHECK(right_everywhere(
+      1e-5, let([](auto t, auto i) { return take(t, i) - mean<-1>(take(t, i), keepdim); }, table,
+                index)));
+  const auto x = matrix(13, 17);
+  CHECK(right_everywhere(1e-6, let([](auto v) { return v * iota<0>(v) + iota<1>(v); }, x)));
+  CHECK(right_everywhere(1e-6, let([](auto v) { return v - mean(v, keepdim); }, x)));
+  CHECK(right_everywhere(
+      1e-5, let([](auto v, auto s) { return v + normal_like(v, s, 3) * uniform_like(v, s, 0); }, x,
+                std::int64_t{99})));
+  const tensor<std::int64_t, 1> outside{0, 10, 3};
+  const auto rows = let([](auto t, auto i) { return take(t, i); }, table, outside);
+  tensor<float, 2> room = zeros<float, 2>({3, 12});
+  const body_report report = run_bodies({}, std::tuple{room}, rows);
+  CHECK(report.bad_index == 10);
+}
+
+TEST_CASE("results of two runs are the same bits, whatever the order of blocks and threads") {
+  const auto x = matrix(67, 36);
+  const auto run = [&](fibre_order order, bool threads) {
+    tensor<float, 0> total = zeros<float, 0>({});
+    tensor<float, 1> columns = zeros<float, 1>({36});
+    run_bodies({.team = 32, .blocks = 6, .order = order, .threads = threads},
+               std::tuple{total, columns}, sum(x), sum<0>(x));
+    return std::pair{total.item(), columns(7)};
+  };
+  const auto first = run(fibre_order::forward, false);
+  CHECK(first == run(fibre_order::backward, false));
+  CHECK(first == run(fibre_order::shuffled, false));
+  CHECK(first == run(fibre_order::forward, true));
+}
+
+TEST_CASE("aligned operands take the wide bodies, short rows the resident one, others neither") {
+  const auto body_of = [](const auto& e, int team = 64) {
+    const auto want = evaluate(e);
+    auto room = empty_like(want);
+    return run_bodies({.team = team, .blocks = 2}, std::tuple{room}, e).bodies[0];
+  };
+  const auto x = matrix(8, 128);
+  CHECK(body_of(x + x) == cuda::access::wide);
+  CHECK(body_of(x.slice<1>(1, 128) + 1.0) == cuda::access::strided);  // four bytes off
+  CHECK(body_of(x.slice<1>(4, 128) + 1.0) == cuda::access::wide);
+  CHECK(body_of(x.transpose() + 1.0) == cuda::access::strided);
+  CHECK(body_of(matrix(8, 127) + vector(127)) == cuda::access::strided);  // rows are not aligned
+  CHECK(body_of(matrix(8, 127) + 1.0) == cuda::access::wide);             // one long run
+  CHECK(body_of(softmax<-1>(x)) == cuda::access::resident);
+  CHECK(body_of(softmax<-1>(matrix(4, 2048))) == cuda::access::wide);
+}
+
+TEST_CASE("each barrier left out is noticed") {
+  const auto x = matrix(67, 300);
+  const auto missing = [](cuda::site at) {
+    return team_fault{.missing_site = static_cast<int>(at)};
+  };
+  // a row reduction of the whole team: its two barriers
+  CHECK(noticed(missing(cuda::site::reduce_written), softmax<-1>(matrix(9, 3000))));
+  CHECK(noticed(missing(cuda::site::reduce_read), softmax<-1>(matrix(9, 3000))));
+  // partial results, the ticket, what finishes
+  CHECK(noticed(missing(cuda::site::partials_written), sum<0>(x)));
+  CHECK(noticed(missing(cuda::site::ticket_read), sum<0>(x)));
+  // a merged value that another thread reads: rows of 7 do not end where a team does
+  const tensor<float, 3> deep = randn<float, 3>({9, 5, 7}, numbers);
+  CHECK(noticed(missing(cuda::site::merged), sum<0>(deep) * vector(7)));
+  CHECK(!noticed({}, softmax<-1>(matrix(9, 3000)), sum<0>(x)));
+}
+
+TEST_CASE("a tail of one lane too many is noticed in every body") {
+  const team_fault tail{.tail = true};
+  CHECK(noticed(tail, matrix(1, 131) + 1.0));                           // wide map
+  CHECK(noticed(tail, matrix(3, 130).slice<1>(1, 130) + 1.0));          // strided map
+  CHECK(noticed(tail, sum<1>(matrix(5, 99).slice<1>(1, 99))));          // strided rows
+  CHECK(noticed(tail, softmax<-1>(matrix(5, 61)) + 0.0 * vector(61)));  // resident or strided rows
+  CHECK(noticed(tail, softmax<-1>(matrix(5, 4095))));                   // long rows
+  CHECK(noticed(tail, sum<0>(matrix(5, 61))));                          // kept lanes
+}

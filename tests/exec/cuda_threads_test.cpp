@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The bodies of CUDA kernels on threads of the host, for ThreadSanitizer.
+#include "../support/body_outcome.hpp"
+#include <doctest/doctest.h>
+
+#include <heddle/tensor/random.hpp>
+
+using namespace heddle;
+using namespace support;
+
+TEST_CASE("threads of the host run bodies without a race") {
+  generator numbers(12);
+  const tensor<float, 2> x = randn<float, 2>({37, 70}, numbers);
+  const tensor<float, 2> g = randn<float, 2>({37, 70}, numbers);
+  const tensor<float, 1> gamma = randn<float, 1>({70}, numbers);
+  for (const int team : {8, 32}) {
+    const body_run how{.team = team, .blocks = 3, .threads = true};
+    CHECK(run_as(how, tanh(x) * 2.0).worst <= 1e-6);
+    CHECK(run_as(how, softmax<-1>(x)).worst <= 1e-5);
+    CHECK(run_as(how, softmax<0>(x)).worst <= 1e-5);
+    CHECK(run_as(how, sum(x), sum<0>(x), x + 1.0).worst <= 1e-5);
+    CHECK(run_as(how, layer_norm_gradient(x, gamma, g)).worst <= 1e-5);
+    const tensor<std::int64_t, 1> classes = randint<std::int64_t, 1>(0, 70, {37}, numbers);
+    CHECK(run_as(how, cross_entropy(x, classes)).worst <= 1e-5);
+  }
+}

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Models of the team concept on the host: fibres of one thread, run in a chosen order, and threads.
+// Both can leave out a barrier or overrun a tail, to see that a test notices.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <condition_variable>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "random_source.hpp"
+#include <ucontext.h>
+
+#include <heddle/exec/cuda/team.hpp>
+
+namespace support {
+
+namespace cuda = heddle::exec::cuda;
+
+/// A fault planted in a team.
+struct team_fault {
+  int missing_site = -1;  ///< the barrier that is left out, of cuda::site
+  bool tail = false;      ///< one lane too many
+};
+
+/// Groups of different widths that begin with one thread meet at different barriers.
+inline constexpr std::size_t barrier_kinds = 7;
+constexpr std::size_t barrier_place(int first, int width) {
+  return static_cast<std::size_t>(first) * barrier_kinds +
+         static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(width)));
+}
+
+enum class fibre_order { forward, backward, shuffled };
+
+/// Runs the threads of a whole grid as fibres: each goes on until it meets a barrier. Teams run
+/// side by side, as on a device.
+class fibre_grid {
+ public:
+  /// What the threads of one team share.
+  class block {
+   public:
+    std::byte* scratch() { return scratch_.data(); }
+    int size() const { return size_; }
+    std::uint64_t& exchange(int rank) { return exchange_[static_cast<std::size_t>(rank)]; }
+    /// A barrier among `count` threads, known by the first one's rank and `kind`: 0 the team, else
+    /// a group of that width.
+    void wait(int first, int count, int kind) {
+      const std::size_t at = barrier_place(first, kind);
+      const int before = epoch_[at];
+      grid_->progress_ = true;
+      if (++arrived_[at] == count) {
+        arrived_[at] = 0;
+        ++epoch_[at];
+        return;
+      }
+      while (epoch_[at] == before) grid_->yield();
+      grid_->progress_ = true;
+    }
+
+   private:
+    friend class fibre_grid;
+    fibre_grid* grid_ = nullptr;
+    int size_ = 0;
+    std::vector<std::byte> scratch_;
+    std::vector<int> arrived_;
+    std::vector<int> epoch_;
+    std::vector<std::uint64_t> exchange_;
+  };
+
+  fibre_grid(int team, int blocks, fibre_order order, std::uint64_t seed)
+      : team_(team),
+        order_(order),
+        random_(seed),
+        fibres_(static_cast<std::size_t>(team * blocks)),
+        blocks_(static_cast<std::size_t>(blocks)) {
+    for (block& b : blocks_) {
+      b.grid_ = this;
+      b.size_ = team;
+      b.scratch_.assign(cuda::scratch_bytes + 16, std::byte{0xA5});
+      b.arrived_.assign(static_cast<std::size_t>(team) * barrier_kinds, 0);
+      b.epoch_.assign(static_cast<std::size_t>(team) * barrier_kinds, 0);
+      b.exchange_.assign(static_cast<std::size_t>(team), 0);
+    }
+  }
+
+  /// Calls body(block, index of the block, rank) in a fibre each and returns when all have; false
+  /// if some wait for ever.
+  template <class Body>
+  bool run(Body body) {
+    current_body_ = [](void* context, fibre_grid& grid, int fibre_index) {
+      const int b = fibre_index / grid.team_;
+      (*static_cast<Body*>(context))(grid.blocks_[static_cast<std::size_t>(b)], b,
+                                     fibre_index % grid.team_);
+    };
+    context_ = &body;
+    const int count = static_cast<int>(fibres_.size());
+    for (int i = 0; i < count; ++i) {
+      fibre& f = fibres_[static_cast<std::size_t>(i)];
+      f.stack = std::make_unique_for_overwrite<char[]>(stack_bytes);
+      getcontext(&f.context);
+      f.context.uc_stack.ss_sp = f.stack.get();
+      f.context.uc_stack.ss_size = stack_bytes;
+      f.context.uc_link = &main_;
+      const auto self = reinterpret_cast<std::uintptr_t>(this);
+      makecontext(&f.context, reinterpret_cast<void (*)()>(&enter), 3,
+                  static_cast<unsigned>(self >> 32), static_cast<unsigned>(self), i);
+    }
+    std::vector<int> turn(fibres_.size());
+    for (int i = 0; i < count; ++i) {
+      turn[static_cast<std::size_t>(i)] = order_ == fibre_order::backward ? count - 1 - i : i;
+    }
+    for (int left = count; left > 0;) {
+      progress_ = false;
+      for (int i = count - 1; i > 0 && order_ == fibre_order::shuffled; --i) {
+        std::swap(turn[static_cast<std::size_t>(i)],
+                  turn[static_cast<std::size_t>(random_.below(i + 1))]);
+      }
+      for (const int i : turn) {
+        fibre& f = fibres_[static_cast<std::size_t>(i)];
+        if (f.done) continue;
+        running_ = i;
+        swapcontext(&main_, &f.context);
+        if (f.done) {
+          --left;
+          progress_ = true;
+        }
+      }
+      if (!progress_) return false;  // what the fibres hold needs no destruction
+    }
+    return true;
+  }
+
+ private:
+  static constexpr std::size_t stack_bytes = std::size_t{128} << 10;
+  struct fibre {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack;
+    bool done = false;
+  };
+
+  static void enter(unsigned high, unsigned low, int index) {
+    auto* const self = reinterpret_cast<fibre_grid*>(std::uintptr_t{high} << 32 | low);
+    self->current_body_(self->context_, *self, index);
+    self->fibres_[static_cast<std::size_t>(index)].done = true;
+  }
+  void yield() { swapcontext(&fibres_[static_cast<std::size_t>(running_)].context, &main_); }
+
+  int team_;
+  fibre_order order_;
+  random_source random_;
+  std::vector<fibre> fibres_;
+  std::vector<block> blocks_;
+  ucontext_t main_;
+  int running_ = 0;
+  bool progress_ = false;
+  void (*current_body_)(void*, fibre_grid&, int) = nullptr;
+  void* context_ = nullptr;
+};
+
+/// Runs the threads of one team as threads of the host.
+class thread_scheduler {
+ public:
+  explicit thread_scheduler(int size) : size_(size), scratch_(cuda::scratch_bytes + 16) {}
+
+  template <class Body>
+  bool run(Body body) {
+    places_ = std::vector<place>(static_cast<std::size_t>(size_) * barrier_kinds);
+    exchange_.assign(static_cast<std::size_t>(size_), 0);
+    std::vector<std::thread> threads;
+    for (int rank = 0; rank < size_; ++rank) threads.emplace_back(body, rank);
+    for (std::thread& t : threads) t.join();
+    return true;
+  }
+  std::byte* scratch() { return scratch_.data(); }
+  int size() const { return size_; }
+  void wait(int first, int count, int kind) {
+    place& p = places_[barrier_place(first, kind)];
+    std::unique_lock hold(guard_);
+    const int before = p.epoch;
+    if (++p.arrived == count) {
+      p.arrived = 0;
+      ++p.epoch;
+      passed_.notify_all();
+      return;
+    }
+    passed_.wait(hold, [&] { return p.epoch != before; });
+  }
+  std::uint64_t& exchange(int rank) { return exchange_[static_cast<std::size_t>(rank)]; }
+
+ private:
+  struct place {
+    int arrived = 0;
+    int epoch = 0;
+  };
+  int size_;
+  std::mutex guard_;
+  std::condition_variable passed_;
+  std::vector<place> places_;
+  std::vector<std::byte> scratch_;
+  std::vector<std::uint64_t> exchange_;
+};
+
+/// One thread's view of its team.
+template <class Scheduler>
+class host_team {
+ public:
+  host_team(Scheduler& scheduler, int rank, int block, int blocks, team_fault fault = {})
+      : scheduler_(&scheduler), rank_(rank), block_(block), blocks_(blocks), fault_(fault) {}
+
+  int rank() const { return rank_; }
+  int size() const { return scheduler_->size(); }
+  int block() const { return block_; }
+  int blocks() const { return blocks_; }
+  template <cuda::site Site>
+  void sync() const {
+    if (static_cast<int>(Site) != fault_.missing_site) scheduler_->wait(0, size(), 0);
+  }
+  template <class T>
+  T shuffle_down(T x, int delta, int width) const {
+    return exchange(x, rank_ + delta, width);
+  }
+  template <class T>
+  T shuffle_first(T x, int width) const {
+    return exchange(x, rank_ & ~(width - 1), width);
+  }
+  std::byte* scratch() const { return scheduler_->scratch(); }
+  bool take_ticket(unsigned* place) const {
+    std::atomic_ref<unsigned> counter(*place);
+    if (counter.fetch_add(1, std::memory_order_acq_rel) + 1 != static_cast<unsigned>(blocks_)) {
+      return false;
+    }
+    counter.store(0, std::memory_order_relaxed);
+    return true;
+  }
+  void report(std::int64_t* place, std::int64_t index) const {
+    std::atomic_ref<std::int64_t>(*place).store(index, std::memory_order_relaxed);
+  }
+  std::int64_t limit(std::int64_t n) const { return fault_.tail ? n + 1 : n; }
+  host_team alone() const { return host_team(*scheduler_, rank_, 0, 1, fault_); }
+
+ private:
+  template <class T>
+  T exchange(T x, int from, int width) const {
+    static_assert(sizeof(T) <= 8);
+    const int first = rank_ & ~(width - 1);
+    const int count = size() - first < width ? size() - first : width;
+    std::memcpy(&scheduler_->exchange(rank_), &x, sizeof x);
+    scheduler_->wait(first, count, width);
+    T result = x;
+    if (from < first + count) std::memcpy(&result, &scheduler_->exchange(from), sizeof result);
+    scheduler_->wait(first, count, width);
+    return result;
+  }
+
+  Scheduler* scheduler_;
+  int rank_;
+  int block_;
+  int blocks_;
+  team_fault fault_;
+};
+
+}  // namespace support

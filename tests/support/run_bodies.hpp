@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Runs a statement through the bodies of its CUDA kernels on host teams: the same preparation, the
+// same templates, block after block or all at once.
+#pragma once
+
+#include <limits>
+
+#include "host_team.hpp"
+
+#include <heddle/exec/cuda/prepare.hpp>
+#include <heddle/exec/evaluate.hpp>
+
+namespace support {
+
+namespace exec = heddle::exec;
+using heddle::dtype;
+using heddle::op;
+
+/// How bodies are run.
+struct body_run {
+  int team = 32;
+  int blocks = 3;  ///< at most
+  fibre_order order = fibre_order::forward;
+  bool threads = false;
+  team_fault fault = {};
+  std::uint64_t seed = 1;
+};
+
+/// What happened.
+struct body_report {
+  std::vector<cuda::access> bodies;  ///< of each launch
+  std::int64_t bad_index = 0;        ///< what a gather reported
+  int launches = 0;
+  bool waits_for_ever = false;  ///< threads of a team at different barriers
+  int blocks = 0;               ///< of the largest launch
+};
+
+template <class Program>
+class body_runner {
+ public:
+  body_runner(const exec::launch& l, const body_run& how)
+      : l_(l), how_(how), ready_(l, limits(how)) {
+    // memory that is not initialised is full of not-a-numbers
+    workspace_.assign(static_cast<std::size_t>(ready_.workspace_bytes()) / 4 + 4,
+                      std::numeric_limits<float>::quiet_NaN());
+    ready_.place(reinterpret_cast<std::byte*>(workspace_.data()), &ticket_, &report_.bad_index);
+    report_.bad_index = std::numeric_limits<std::int64_t>::min();
+  }
+
+  body_report run() {
+    ready_.for_each_fill(l_, [](const cuda::identity_fill& fill) {
+      exec::host::detail::fill_identity(fill.at, fill.count, fill.code, fill.type);
+    });
+    const exec::plan_view view = exec::view_of<Program>();
+    for (int k = 0; k < view.nest_count; ++k) {
+      if (view.nests[k].scatters) exec::host::detail::clear_scattered(view, view.nests[k], l_);
+    }
+    run_from<0>();
+    return report_;
+  }
+  unsigned ticket() const { return ticket_; }
+
+ private:
+  static cuda::launch_limits limits(const body_run& how) {
+    cuda::launch_limits l;
+    l.team = how.team;
+    l.fixed_team = true;
+    l.max_blocks = how.blocks;
+    return l;
+  }
+
+  template <int First>
+  void run_from() {
+    if constexpr (First < static_cast<int>(exec::plan_of<Program>.sizes.nests)) {
+      const auto arguments = ready_.template group<First>(l_);
+      const cuda::detail::nest_choice choice = ready_.choice(First);
+      report_.bodies.push_back(choice.how);
+      ++report_.launches;
+      if (choice.blocks > report_.blocks) report_.blocks = choice.blocks;
+      switch (choice.how) {
+        case cuda::access::strided:
+          launch<First, cuda::access::strided>(arguments, choice);
+          break;
+        case cuda::access::wide:
+          launch<First, cuda::access::wide>(arguments, choice);
+          break;
+        default:
+          if constexpr (cuda::detail::nest_layout<Program, First>::inner_in_row) {
+            launch<First, cuda::access::resident>(arguments, choice);
+          }
+      }
+      run_from<decltype(arguments)::end>();
+    }
+  }
+
+  template <int First, cuda::access Access>
+  void launch(const cuda::group_arguments<Program, First>& arguments,
+              const cuda::detail::nest_choice& choice) {
+    if (how_.threads) {
+      // all teams of the grid at once
+      std::vector<std::unique_ptr<thread_scheduler>> teams;
+      std::vector<std::thread> blocks;
+      for (int b = 0; b < choice.blocks; ++b) {
+        teams.push_back(std::make_unique<thread_scheduler>(choice.team));
+      }
+      for (int b = 0; b < choice.blocks; ++b) {
+        blocks.emplace_back([&, b] {
+          thread_scheduler& team = *teams[static_cast<std::size_t>(b)];
+          team.run([&](int rank) { run_thread<First, Access>(team, b, rank, arguments, choice); });
+        });
+      }
+      for (std::thread& t : blocks) t.join();
+      return;
+    }
+    fibre_grid grid(choice.team, choice.blocks, how_.order, how_.seed);
+    const bool ended = grid.run([&](fibre_grid::block& block, int b, int rank) {
+      run_thread<First, Access>(block, b, rank, arguments, choice);
+    });
+    if (!ended) report_.waits_for_ever = true;
+  }
+  template <int First, cuda::access Access, class Block>
+  void run_thread(Block& block, int b, int rank,
+                  const cuda::group_arguments<Program, First>& arguments,
+                  const cuda::detail::nest_choice& choice) {
+    const host_team<Block> team(block, rank, b, choice.blocks, how_.fault);
+    cuda::run_group<Program, First, Access>(team, arguments);
+  }
+
+  exec::launch l_;
+  body_run how_;
+  cuda::prepared<Program> ready_;
+  std::vector<float> workspace_;
+  unsigned ticket_ = 0;
+  body_report report_;
+};
+
+/// Evaluates expressions of tensors by the bodies; results go into `results`, contiguous tensors.
+template <class... E, class... T, int... Rank>
+body_report run_bodies(const body_run& how, const std::tuple<heddle::tensor<T, Rank>...>& results,
+                       const E&... e) {
+  using statement = exec::statement<E...>;
+  using program = typename statement::program;
+  const exec::bound<statement> b(e...);
+  exec::operand inputs[statement::operand_count + 1];
+  b.bind_operands(inputs);
+  exec::operand outputs[sizeof...(T) + 1];
+  int k = 0;
+  std::apply([&](const auto&... t) { ((outputs[k++] = exec::detail::operand_of(t)), ...); },
+             results);
+  exec::launch l;
+  for (int i = 0; i < heddle::graph::max_axes; ++i) l.extents[i] = b.extents[i];
+  l.inputs = inputs;
+  l.outputs = outputs;
+  l.scalars = b.scalars;
+  return body_runner<program>(l, how).run();
+}
+
+}  // namespace support
