@@ -5,15 +5,18 @@
 // other 360 only tested on: always the same, drawn once with seed 0. What differs between the seeds
 // of --seeds is the first weights and the order of the images. The last line is the seeds' mean.
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <string>
+#include <system_error>
 #include <unistd.h>
 
 #include "model.hpp"
 #include "options.hpp"
 
 #include <heddle/io/csv.hpp>
+#include <heddle/io/file.hpp>
 #include <heddle/io/safetensors.hpp>
 
 // The images, (1797, 64) from 0 to 1, and what they show, (1797).
@@ -22,6 +25,13 @@ auto read_digits(const std::string& path) {
   if (table.extent(0) != 1797) {
     heddle::raise<heddle::io_error>("digits: the file is truncated or another one: ", path, " has ",
                                     table.extent(0), " rows; 1797 are expected");
+  }
+  for (std::int64_t i = 0; i < 1797; ++i) {
+    const double label = table(i, 64);
+    if (!(label >= 0 && label <= 9) || label != static_cast<int>(label)) {
+      heddle::raise<heddle::io_error>("digits: a label is no digit: ", label, " at line ", i + 1,
+                                      " of ", path, "; 0 to 9 are expected in column 65");
+    }
   }
   heddle::tensor<float, 2> pixels = table.slice<1>(0, 64) / 16.f;
   heddle::tensor<std::int64_t, 1> labels = heddle::cast<std::int64_t>(table(heddle::all, 64));
@@ -65,8 +75,24 @@ void train(digits_model& model, const Images& images, std::uint64_t seed, heddle
 
 // Where the weights go without --save, until they are read again.
 std::string temporary_file() {
-  return std::filesystem::temp_directory_path() /
-         ("digits-" + std::to_string(getpid()) + ".safetensors");
+  std::error_code failure;
+  const std::filesystem::path folder = std::filesystem::temp_directory_path(failure);
+  if (failure) {
+    heddle::raise<heddle::io_error>(
+        "digits: there is no folder for temporary files: ", failure.message(),
+        "; let TMPDIR name one, or give --save a file");
+  }
+  return folder / ("digits-" + std::to_string(getpid()) + ".safetensors");
+}
+
+// Throws io_error where the weights could not be saved: before training, not after it.
+void check_writable(const std::string& file) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(file, ignored)) {
+    heddle::raise<heddle::io_error>("digits: the weights cannot be saved: ", file,
+                                    " is a directory; the name of a file is expected");
+  }
+  const heddle::atomic_file trial(file);  // leaves nothing behind
 }
 
 // Prints the progress and the accuracy. Throws what went wrong.
@@ -83,6 +109,7 @@ void run(const options& given) {
     accuracy = test_accuracy(model, test_images, where);
   } else {
     const std::string file = !given.save.empty() ? given.save : temporary_file();
+    check_writable(file);
     for (const std::uint64_t seed : given.seeds) {
       heddle::manual_seed(seed);
       digits_model model;
@@ -94,7 +121,7 @@ void run(const options& given) {
       digits_model fresh;
       heddle::load_state_dict(heddle::to(fresh, where), heddle::load_safetensors(file));
       const double reloaded = test_accuracy(fresh, test_images, where);
-      if (given.save.empty()) std::filesystem::remove(file);
+      if (given.save.empty()) std::remove(file.c_str());
       if (reloaded != trained) {
         heddle::raise<heddle::io_error>("digits: the reloaded weights give another accuracy: ",
                                         reloaded, "; ", trained, " is expected");

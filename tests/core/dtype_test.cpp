@@ -166,3 +166,14 @@ TEST_CASE("names, sizes, classes and limits fit the types") {
   CHECK(heddle::epsilon_of(f16) == static_cast<float>(float16::from_bits(0x3c01)) - 1);
   CHECK(heddle::epsilon_of(bf16) == static_cast<float>(bfloat16::from_bits(0x3f81)) - 1);
 }
+
+TEST_CASE("a 64-bit integer becomes a bfloat16 with one rounding") {
+  using heddle::bfloat16;
+  const std::int64_t tie = (std::int64_t{1} << 60) + (std::int64_t{1} << 52);
+  CHECK(static_cast<float>(bfloat16(tie)) == 0x1p60f);  // to even
+  CHECK(static_cast<float>(bfloat16(tie + 1)) == 0x1p60f + 0x1p53f);
+  CHECK(static_cast<float>(bfloat16(-tie)) == -0x1p60f);
+  CHECK(static_cast<float>(bfloat16(-tie - 1)) == -0x1p60f - 0x1p53f);
+  CHECK(static_cast<float>(bfloat16(std::uint64_t{0x8000000000000000u})) == 0x1p63f);
+  CHECK(static_cast<float>(bfloat16(INT64_MIN)) == -0x1p63f);
+}

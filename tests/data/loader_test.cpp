@@ -256,3 +256,34 @@ TEST_CASE("a random split covers the samples once, the same for the same seed") 
   }
   CHECK_THROWS_AS(heddle::subset(samples, tensor<std::int64_t, 1>{0, 10}), heddle::index_error);
 }
+
+namespace {
+
+// A dataset that grows between epochs, as a replay buffer does.
+struct growing {
+  std::int64_t* count;
+  std::int64_t size() const { return *count; }
+  std::int64_t get(std::int64_t i) const { return i; }
+};
+
+}  // namespace
+
+TEST_CASE("a dataset that grew is visited whole in the next epoch, and as it was in this one") {
+  for (const bool shuffle : {false, true}) {
+    std::int64_t count = 3;
+    loader batches(growing{&count}, {.batch_size = 2, .shuffle = shuffle});
+    const auto visited = [&](std::int64_t grown) {
+      numbers seen;
+      for (auto& batch : batches) {
+        seen.insert(seen.end(), batch.begin(), batch.end());
+        count = grown;
+      }
+      std::sort(seen.begin(), seen.end());
+      return seen;
+    };
+    CHECK(visited(3) == counted(3));
+    count = 1000;
+    CHECK(visited(5000) == counted(1000));
+    CHECK(visited(5000) == counted(5000));
+  }
+}

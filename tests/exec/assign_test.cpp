@@ -203,3 +203,9 @@ TEST_CASE("assignments to slices at odd addresses and strides equal plain loops"
     }
   }
 }
+
+TEST_CASE("assigning an integer keeps all its bits") {
+  const tensor<std::int64_t, 1> x{1, 2};
+  assign(x, 9007199254740993);
+  CHECK(x(1) == 9007199254740993);
+}

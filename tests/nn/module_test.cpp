@@ -230,7 +230,8 @@ TEST_CASE("a call that throws leaves no scope behind") {
   recorder seen;
   const observe_calls watch(seen);
   CHECK_THROWS_WITH_AS(static_cast<void>(m(batch(2, 5))),
-                       "heddle::linear: the input has 5 features, the weight (6, 8) expects 8",
+                       "heddle::linear: the input's last extent is not the features of the weight "
+                       "(6, 8): 5; 8 is expected",
                        shape_error);
   CHECK(current_module_call() == nullptr);
   CHECK(seen.seen == "<@cpu<fc1@cpu>>");

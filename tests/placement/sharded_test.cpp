@@ -212,3 +212,51 @@ TEST_CASE("a sharded model without gradients gives the same values, and records 
   CHECK(plain.device() == cpu(1));
   CHECK(values(plain) == values(recorded.value()));
 }
+
+namespace {
+
+/// Policies that a user got wrong.
+struct places_one_layer {
+  static heddle::placement::plan assign(std::span<const heddle::placement::layer_cost> layers,
+                                        std::span<const heddle::device> devices) {
+    return {{{layers[0], 0}}, {devices.begin(), devices.end()}};
+  }
+};
+struct places_nowhere {
+  static heddle::placement::plan assign(std::span<const heddle::placement::layer_cost> layers,
+                                        std::span<const heddle::device> devices) {
+    heddle::placement::plan made{{}, {devices.begin(), devices.end()}};
+    for (const auto& layer : layers) made.layers.push_back({layer, 2});
+    return made;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a plan that does not fit the model or the devices is refused by a sentence") {
+  const std::vector<heddle::device> devices{cpu(0), cpu(1)};
+  CHECK_THROWS_WITH_AS((heddle::sharded<digits_model, places_one_layer>(digits_model{}, devices)),
+                       "heddle::sharded: the policy places another number of layers: 1; the model "
+                       "has 3",
+                       heddle::value_error);
+  CHECK_THROWS_WITH_AS((heddle::sharded<digits_model, places_nowhere>(digits_model{}, devices)),
+                       "heddle::sharded: the policy places fc1 on a stage that is not there: 2; "
+                       "there are 2",
+                       heddle::value_error);
+  CHECK_THROWS_AS((heddle::sharded<digits_model, places_nowhere>(digits_model{}, {})),
+                  heddle::value_error);
+}
+
+TEST_CASE("after a failure that was reported, the next attempt over two devices works") {
+  const tensor<float, 1> table = heddle::ones<float, 1>({4}, cpu(0));
+  const auto attempt = [&] {
+    const tensor<float, 1> h = table * 2.f;
+    const tensor<float, 1> r = h.to(cpu(1)) + 1.f;
+    return r(0);
+  };
+  heddle::current_stream(cpu(0)).enqueue([] { throw std::runtime_error("bad step"); });
+  CHECK_THROWS_WITH_AS(attempt(), "bad step", std::runtime_error);
+  CHECK(attempt() == 3);
+  CHECK(attempt() == 3);
+  heddle::synchronize(cpu(0));
+}

@@ -132,6 +132,17 @@ TEST_CASE("early stopping of a loss counts improvements above min_delta, and no 
   CHECK(epochs_until_stop({NAN, NAN, 3, 2, 1}, 0) == 2);
 }
 
+TEST_CASE("early stopping judges each training by its own epochs") {
+  heddle::early_stopping stopper{.patience = 2};
+  const auto train = [&](double loss) {
+    return fit({.epochs = 4, .callbacks = {&stopper}}, five(), [&](auto&) { return loss; });
+  };
+  CHECK(train(1).epochs.size() == 3);
+  CHECK(train(2).epochs.size() == 3);
+  CHECK(stopper.best == 2);
+  CHECK(stopper.best_epoch == 1);
+}
+
 TEST_CASE("a stop request ends training after its batch, before another is loaded") {
   auto batches = five();
   std::string seen;

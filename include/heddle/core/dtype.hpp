@@ -92,6 +92,27 @@ HEDDLE_HD constexpr float float_rounded_to_odd(double value) noexcept {
 
 }  // namespace detail
 
+namespace detail {
+
+/// An integer as a double; where that is inexact, the neighbour whose last bit is 1, which rounds
+/// on as the integer itself would.
+template <class Integer>
+HEDDLE_HD constexpr double double_rounded_to_odd(Integer value) noexcept {
+  if constexpr (sizeof(Integer) < 8) {
+    return static_cast<double>(value);
+  } else {
+    constexpr auto exact = Integer{1} << 53;
+    if (value < exact && (std::is_unsigned_v<Integer> || value > Integer{0} - exact)) {
+      return static_cast<double>(value);
+    }
+    constexpr Integer low = 0x7FF;
+    const Integer kept = value & ~low;
+    return static_cast<double>((value & low) != 0 ? (kept | (low + 1)) : kept);
+  }
+}
+
+}  // namespace detail
+
 /// Brain floating point: 8 bits of exponent, 7 of fraction. A storage type: arithmetic and
 /// comparisons happen in float, to which it converts implicitly; narrowing is explicit and rounds
 /// to nearest even.
@@ -105,7 +126,7 @@ struct bfloat16 {
       : bits(detail::bfloat16_from_float(detail::float_rounded_to_odd(value))) {}
   template <class Integer>
   requires std::is_integral_v<Integer> HEDDLE_HD constexpr explicit bfloat16(Integer value) noexcept
-      : bfloat16(static_cast<double>(value)) {}
+      : bfloat16(detail::double_rounded_to_odd(value)) {}
   HEDDLE_HD constexpr operator float() const noexcept { return detail::float_from_bfloat16(bits); }
 
   /// The value whose representation is `bits`.

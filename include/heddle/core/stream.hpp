@@ -89,6 +89,11 @@ struct failure : counted, pooled {
   explicit failure(std::exception_ptr&& caught) : error(std::move(caught)) { share(); }
   ~failure() override = default;
 
+  bool is_reported() noexcept {
+    lock hold(guard);
+    return error == nullptr;
+  }
+
   [[noreturn]] void report() {
     std::exception_ptr taken;
     {
@@ -135,6 +140,7 @@ struct queue_entry {
   task work;
   handle<event_state> record;
   handle<event_state> wait;
+  bool after_report = false;  ///< pushed when the queue's failure was known to the program
   queue_entry* next = nullptr;
 
   static void* operator new(std::size_t bytes) { return allocate_block(bytes, -1); }
@@ -179,6 +185,7 @@ class queue final : public counted {
         }
       }
       if (!closed_) {
+        entry->after_report = failed_ && failed_->is_reported();
         *tail_ = entry;
         tail_ = &entry->next;
         ++pushed_;
@@ -335,10 +342,12 @@ class queue final : public counted {
   }
 
   // After a failure the tasks that follow are dropped: they would work on what was never made.
+  // Until somebody was told: what is pushed then is a new attempt.
   void run(queue_entry& entry) noexcept {
     handle<failure> failed;
     {
       lock hold(guard_);
+      if (entry.after_report && failed_ && failed_->is_reported()) failed_.reset();
       failed = failed_;
     }
     handle<failure> raised;

@@ -143,6 +143,10 @@ class thread_pool {
     if (!in_use_.try_lock()) return false;
     {
       lock hold(guard_);
+      if (ended_) {  // the program is ending
+        in_use_.unlock();
+        return false;
+      }
       try {
         while (workers_ < job.parts - 1) start();
       } catch (...) {
@@ -168,10 +172,14 @@ class thread_pool {
     return true;
   }
 
-  void close() noexcept {
+  /// Ends the threads, once the job that runs is done. With `for_good`, callers do their own work
+  /// from now on.
+  void close(bool for_good = false) noexcept {
+    const lock idle(in_use_);
     {
       lock hold(guard_);
       closing_ = true;
+      ended_ = ended_ || for_good;
       work_.notify_all();
     }
     for (int i = 0; i < workers_; ++i) pthread_join(threads_[i], nullptr);
@@ -201,7 +209,7 @@ class thread_pool {
       {
         lock hold(guard_);
         while (!called() && !closing_) work_.wait(guard_);
-        if (closing_) return;
+        if (!called()) return;  // closing
         seen = generation_.load(std::memory_order_relaxed);
         job = job_;
       }
@@ -221,6 +229,7 @@ class thread_pool {
   parallel_job job_;                          // guarded, as are all below
   int workers_ = 0;
   bool closing_ = false;
+  bool ended_ = false;
   pthread_t threads_[max_threads] = {};
 };
 
@@ -235,7 +244,7 @@ inline thread_pools& all_thread_pools() noexcept {
 inline void thread_pool::start() {
   struct closer {
     ~closer() {
-      for (thread_pool& pool : all_thread_pools().of) pool.close();
+      for (thread_pool& pool : all_thread_pools().of) pool.close(true);
     }
   };
   static closer at_exit;

@@ -89,10 +89,12 @@ class loader {
   [[nodiscard]] iterator begin() {
     if (state_.position > 0 && !restored_) next_epoch();
     restored_ = false;
-    if (order_epoch_ != state_.epoch || order_seed_ != state_.seed || !order_.defined()) {
-      order_ = options_.shuffle   ? random_permutation(sample_count(), state_.seed, state_.epoch)
-               : order_.defined() ? order_
-                                  : counted_order();
+    // The dataset may have grown or shrunk since the last epoch.
+    const bool resized = !order_.defined() || order_.size() != sample_count();
+    if (resized || order_epoch_ != state_.epoch || order_seed_ != state_.seed) {
+      order_ = options_.shuffle ? random_permutation(sample_count(), state_.seed, state_.epoch)
+               : resized        ? counted_order()
+                                : order_;
       order_epoch_ = state_.epoch;
       order_seed_ = state_.seed;
     }
@@ -101,10 +103,7 @@ class loader {
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
   /// Batches in an epoch.
-  [[nodiscard]] std::int64_t size() const {
-    const std::int64_t samples = sample_count(), batch = options_.batch_size;
-    return samples / batch + (!options_.drop_last && samples % batch != 0 ? 1 : 0);
-  }
+  [[nodiscard]] std::int64_t size() const { return batches_of(sample_count()); }
   /// Samples in the dataset.
   [[nodiscard]] std::int64_t sample_count() const {
     return static_cast<std::int64_t>(samples_.size());
@@ -130,6 +129,10 @@ class loader {
   }
 
  private:
+  std::int64_t batches_of(std::int64_t samples) const noexcept {
+    const std::int64_t batch = options_.batch_size;
+    return samples / batch + (!options_.drop_last && samples % batch != 0 ? 1 : 0);
+  }
   void next_epoch() noexcept {
     ++state_.epoch;
     state_.position = 0;
@@ -142,12 +145,13 @@ class loader {
   // False at the end of the epoch.
   bool load_next() {
     batch_.reset();  // so that its memory serves the next
-    if (state_.position >= size()) {
+    // By the order: a dataset that grows within an epoch has its new samples in the next.
+    if (state_.position >= batches_of(order_.size())) {
       next_epoch();
       return false;
     }
     const std::int64_t first = state_.position * options_.batch_size;
-    const std::int64_t left = sample_count() - first;
+    const std::int64_t left = order_.size() - first;
     const std::int64_t count = left < options_.batch_size ? left : options_.batch_size;
     batch_.emplace(detail::batch_of(samples_, order_.data() + first, count));
     ++state_.position;

@@ -433,9 +433,10 @@ void assign(const tensor<T, Rank>& x, const E& e) {
   detail::assign_expression<Configuration>(x, e);
 }
 template <class T, int Rank>
-void assign(const tensor<T, Rank>& x, double value) {
+void assign(const tensor<T, Rank>& x,
+            std::type_identity_t<typename tensor<T, Rank>::list_value> value) {
   tensor<T, Rank> filled = x;
-  filled.fill_(static_cast<typename tensor<T, Rank>::list_value>(value));
+  filled.fill_(value);
 }
 
 /// `assign(tie(m, v, p), e1, e2, e3)`: all values are computed from what was there before; one

@@ -65,6 +65,7 @@ HEDDLE_HD HEDDLE_INLINE lane_t<To> convert(From x) {
   } else if constexpr (To == dtype::boolean) {
     return x != From(0);
   } else if constexpr (To == dtype::bf16 || To == dtype::f16) {
+    if constexpr (std::is_integral_v<From>) return static_cast<float>(type_of<To>(x));
     return static_cast<float>(type_of<To>(convert<dtype::f32>(x)));
   } else if constexpr (std::is_same_v<T, std::int64_t> && std::is_floating_point_v<From>) {
     return math::to_int64(x);

@@ -7,18 +7,22 @@
 
 namespace heddle::inline v0::nn {
 
+/// heddle::relu: max(x, 0).
 struct relu {
   HEDDLE_MODULE(relu)
   auto forward(const auto& x) const { return heddle::relu(x); }
 };
+/// heddle::silu: x sigmoid(x).
 struct silu {
   HEDDLE_MODULE(silu)
   auto forward(const auto& x) const { return heddle::silu(x); }
 };
+/// heddle::tanh.
 struct tanh {
   HEDDLE_MODULE(tanh)
   auto forward(const auto& x) const { return heddle::tanh(x); }
 };
+/// heddle::gelu<A>: exact (`gelu`), or approximated by tanh (`gelu_tanh`).
 template <approximate A = approximate::none>
 struct basic_gelu {
   HEDDLE_MODULE(basic_gelu)

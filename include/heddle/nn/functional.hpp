@@ -112,15 +112,19 @@ struct l1_loss_function {
 template <reduction R>
 struct smooth_l1_loss_function {
   constexpr symbol operator()(const symbol& x, const symbol& target, const symbol& beta) const {
+    // Without branches, whose derivatives are all computed: 0 · inf of one not taken is no number.
     const symbol d = abs(x - target);
-    return reduced<R>(where(d < beta, 0.5 * d * d / beta, d - 0.5 * beta));
+    const symbol quadratic = minimum(d, beta);
+    const symbol scale = where(beta > 0, beta, 1);  // beta = 0 leaves |x - target|
+    return reduced<R>(0.5 * quadratic * quadratic / scale + (d - quadratic));
   }
 };
 template <reduction R>
 struct huber_loss_function {
   constexpr symbol operator()(const symbol& x, const symbol& target, const symbol& delta) const {
     const symbol d = abs(x - target);
-    return reduced<R>(where(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta)));
+    const symbol quadratic = minimum(d, delta);
+    return reduced<R>(0.5 * quadratic * quadratic + delta * (d - quadratic));
   }
 };
 
@@ -268,7 +272,8 @@ template <reduction R = reduction::mean, class X, class Y>
   return fused_function<detail::l1_loss_function<R>>{}(static_cast<X&&>(x),
                                                        static_cast<Y&&>(target));
 }
-/// d² / (2 beta) where d = |x - target| < beta, otherwise d - beta / 2.
+/// d² / (2 beta) where d = |x - target| < beta, otherwise d - beta / 2 (Girshick 2015); with beta
+/// 0, l1_loss.
 template <reduction R = reduction::mean, class X, class Y, class Beta = double>
 [[nodiscard]] constexpr auto smooth_l1_loss(X&& x, Y&& target, Beta beta = 1.0) {
   detail::check_same("smooth_l1_loss", x, target);

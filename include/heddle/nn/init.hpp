@@ -14,13 +14,17 @@ struct recipe {
   double second = 0;  ///< the upper end, or the standard deviation
 };
 
+/// The same value everywhere.
 [[nodiscard]] constexpr recipe constant(double value) { return {recipe::kind::constant, value, 0}; }
+/// 0 everywhere: the default of parameters and buffers.
 [[nodiscard]] constexpr recipe zeros() { return constant(0); }
+/// 1 everywhere.
 [[nodiscard]] constexpr recipe ones() { return constant(1); }
 /// Uniform on [low, high).
 [[nodiscard]] constexpr recipe uniform(double low, double high) {
   return {recipe::kind::uniform, low, high};
 }
+/// Normal, of this mean and standard deviation.
 [[nodiscard]] constexpr recipe normal(double mean = 0, double deviation = 1) {
   return {recipe::kind::normal, mean, deviation};
 }

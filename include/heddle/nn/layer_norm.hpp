@@ -26,8 +26,9 @@ struct basic_layer_norm {
     static_assert(X::rank >= 1, "heddle::layer_norm: the input has rank 0");
     const std::int64_t features = x.extents()[X::rank - 1];
     if (features != weight.extent(0)) [[unlikely]] {
-      raise<shape_error>("heddle::layer_norm: the input has ", features, " features, the weight (",
-                         weight.extent(0), ") expects ", weight.extent(0));
+      raise<shape_error>(
+          "heddle::layer_norm: the input's last extent is not the features of the weight (",
+          weight.extent(0), "): ", features, "; ", weight.extent(0), " is expected");
     }
     return heddle::layer_norm(x, detail::operand_for<X>(weight), detail::operand_for<X>(bias), eps);
   }

@@ -21,8 +21,8 @@ const auto& operand_for(const parameter<T, Rank>& p) {
 
 [[noreturn]] HEDDLE_COLD inline void raise_features(std::int64_t got, std::int64_t out,
                                                     std::int64_t in) {
-  raise<shape_error>("heddle::linear: the input has ", got, " features, the weight (", out, ", ",
-                     in, ") expects ", in);
+  raise<shape_error>("heddle::linear: the input's last extent is not the features of the weight (",
+                     out, ", ", in, "): ", got, "; ", in, " is expected");
 }
 
 }  // namespace detail

@@ -38,6 +38,8 @@ struct module_members {
   std::vector<named_parameter> parameters;
   std::vector<named_module> modules;
   std::vector<training_flag*> flags;
+  const void* root = nullptr;
+  const module_kind* root_kind = nullptr;
   bool copy_erased = false;  ///< any_modules are to copy what they share
 };
 
@@ -47,16 +49,30 @@ const module_kind& kind_of_module() noexcept;
 template <class X>
 inline constexpr bool is_parameter = std::is_base_of_v<parameter_handle, X>;
 
+/// Whether X is a container of modules or parameters that lists no members itself.
+template <class X>
+inline constexpr bool hides_members = false;
+template <class X>
+requires(!module<X> && !is_parameter<X> &&
+         requires { typename X::value_type; }) inline constexpr bool hides_members<X> =
+    module<typename X::value_type> || is_parameter<typename X::value_type>;
+template <class X, std::size_t Count>
+inline constexpr bool hides_members<X[Count]> = module<X> || is_parameter<X>;
+
 }  // namespace detail
 
 /// Visits the members of a module and of those below it. Members that are neither modules nor
-/// parameters, buffers and training flags are left alone.
+/// parameters, buffers and training flags are left alone; containers of such are an error.
 class member_visitor {
  public:
   explicit member_visitor(detail::module_members& found) : found_(found) {}
 
   template <class X>
   void operator()(std::string_view name, X& member) {
+    static_assert(!detail::hides_members<X>,
+                  "heddle: a member that HEDDLE_MODULE lists is a container of modules or "
+                  "parameters, which would be neither named, saved nor trained; list a "
+                  "nn::module_list or nn::sequential");
     if constexpr (detail::is_parameter<X>) {
       if (member.defined()) found_.parameters.push_back({qualified(name), &member.state_handle()});
     } else if constexpr (module<X>) {
@@ -95,6 +111,10 @@ module_members members_of(const M& m, bool copy_erased = false) {
       "members) in it");
   module_members found;
   found.copy_erased = copy_erased;
+  if constexpr (module<M>) {
+    found.root = &m;
+    found.root_kind = &kind_of_module<M>();
+  }
   member_visitor visitor(found);
   // Parameters are handles: what is found through them may be changed.
   if constexpr (module<M>) const_cast<M&>(m).visit_members(visitor);
@@ -109,8 +129,11 @@ inline module_members members_of(const module_call& call) {
 }
 
 inline void name_parameters(const module_members& found) {
+  bool encloses = false;
+  for (const auto& p : found.parameters) encloses = encloses || p.name.find('.') != p.name.npos;
+  const lock hold(naming_guard);
   for (const auto& [name, slot] : found.parameters) {
-    if ((*slot)->name.empty()) (*slot)->name = name;
+    (*slot)->become(name, encloses, found.root, found.root_kind);
   }
 }
 

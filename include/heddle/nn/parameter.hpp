@@ -3,9 +3,11 @@
 // values are needed.
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include <heddle/autograd/variable.hpp>
+#include <heddle/core/threads.hpp>
 #include <heddle/linalg/matmul.hpp>
 #include <heddle/nn/init.hpp>
 #include <heddle/nn/scope.hpp>
@@ -25,18 +27,34 @@ inline std::uint64_t name_key(std::uint64_t seed, const std::string& name) {
   return hash ^ (hash >> 31);
 }
 
+/// Held while parameters are named: threads may call a module for the first time together.
+inline constinit mutex naming_guard;
+
+[[noreturn]] HEDDLE_COLD inline void raise_value_extents(const char* function,
+                                                         const std::string& got,
+                                                         const std::string& expected) {
+  raise<shape_error>("heddle::", function, ": the values have other extents: ", got, "; ", expected,
+                     " are expected");
+}
+
 /// What the copies of a parameter or buffer share.
 class parameter_state : public counted {
  public:
   std::string name;  ///< qualified, once its root module was used
+  /// The root whose use looked at the name last.
+  const void* root = nullptr;
+  const module_kind* root_kind = nullptr;
+  /// Whether some root has modules with parameters: the name tells it from others in that model.
+  bool is_enclosed = false;
   nn::init::recipe init;
-  std::uint64_t seed = default_generator().state().seed;
+  random_state origin;  ///< the seed, and a number of its own where values are random
   device where = cpu();
   dtype type = dtype::f32;
   int rank = 0;
   std::int64_t extents[max_rank] = {};
   bool is_buffer = false;
-  bool materialised = false;
+  /// Set when the values are there: what was written before is seen by who sees it set.
+  std::atomic<bool> materialised{false};
 
   virtual void materialise() = 0;
   /// Materialises.
@@ -45,7 +63,14 @@ class parameter_state : public counted {
   virtual void replace(const any_tensor& value) = 0;
   virtual any_tensor grad() const = 0;
   virtual void set_grad(const any_tensor& gradient) = 0;
-  virtual void move_to(device to) = 0;
+  /// Copies on a device, none where there is nothing to copy.
+  struct moved_values {
+    any_tensor value, gradient;
+  };
+  virtual moved_values copies_on(device to) const = 0;
+  /// Keeps what copies_on returned. Does not throw.
+  virtual void keep(device to, const moved_values& moved) = 0;
+  void move_to(device to) { keep(to, copies_on(to)); }
   virtual handle<parameter_state> clone() const = 0;
   virtual void set_requires_grad(bool wanted) = 0;
   /// The leaf of the tape; null for buffers and where no gradient is wanted.
@@ -57,15 +82,34 @@ class parameter_state : public counted {
     return count;
   }
 
+  /// As a member of a root, under this name there. A larger root's name replaces a smaller one's;
+  /// of the names that one root has for it the first stays.
+  void become(const std::string& qualified, bool enclosed, const void* of,
+              const module_kind* kind) {
+    if (root == of && root_kind == kind) return;
+    root = of;
+    root_kind = kind;
+    is_enclosed = is_enclosed || enclosed;
+    const bool larger = qualified.size() > name.size() && qualified.ends_with(name) &&
+                        (name.empty() || qualified[qualified.size() - name.size() - 1] == '.');
+    if (larger) name = qualified;
+  }
+
  protected:
   std::uint64_t key() {
-    if (name.empty() && current_call != nullptr) {
-      const module_call& root = outermost(*current_call);
-      root.kind().name_parameters(const_cast<void*>(root.module()));
+    if (current_call != nullptr) {
+      const module_call& call = outermost(*current_call);
+      bool seen = false;
+      {
+        const lock hold(naming_guard);
+        seen = root == call.module() && root_kind == &call.kind();
+      }
+      if (!seen) call.kind().name_parameters(const_cast<void*>(call.module()));
     }
-    if (!name.empty()) return name_key(seed, name);
-    // of no module: as any other use of random numbers
-    return name_key(seed, "#" + std::to_string(default_generator().next().offset));
+    const lock hold(naming_guard);
+    if (is_enclosed) return name_key(origin.seed, name);
+    // A layer by itself has the names that all such layers have: the number tells them apart.
+    return name_key(origin.seed + (origin.offset + 1) * 0x9E3779B97F4A7C15u, {});
   }
 };
 
@@ -74,6 +118,8 @@ class typed_parameter final : public parameter_state {
  public:
   typed_parameter(const heddle::extents<Rank>& shape, const nn::init::recipe& recipe, bool buffer) {
     init = recipe;
+    origin = recipe.distribution == nn::init::recipe::kind::constant ? default_generator().state()
+                                                                     : default_generator().next();
     type = dtype_of<T>;
     rank = Rank;
     is_buffer = buffer;
@@ -82,12 +128,12 @@ class typed_parameter final : public parameter_state {
   }
 
   const variable<T, Rank>& as_variable() requires(is_floating(dtype_of<T>)) {
-    if (!materialised) [[unlikely]]
+    if (!materialised.load(std::memory_order_acquire)) [[unlikely]]
       materialise();
     return held_;
   }
   const tensor<T, Rank>& as_tensor() {
-    if (!materialised) [[unlikely]]
+    if (!materialised.load(std::memory_order_acquire)) [[unlikely]]
       materialise();
     if constexpr (is_floating(dtype_of<T>)) {
       return held_.value();
@@ -103,11 +149,17 @@ class typed_parameter final : public parameter_state {
   }
 
   void materialise() override {
+    const lock first(guard_);
     if (!materialised) hold(nn::init::draw<T, Rank>(init, shape(), key(), where));
   }
   any_tensor value() override { return as_tensor(); }
-  void replace(const any_tensor& value) override {
-    hold(value.as<T, Rank>().to(where).contiguous());
+  void replace(const any_tensor& value) override { put(value.as<T, Rank>().to(where)); }
+  /// The values, and where they are.
+  void put(const tensor<T, Rank>& value) {
+    if (value.extents() != shape()) {
+      raise_value_extents("set_value", to_string(value.extents()), to_string(shape()));
+    }
+    hold(value.contiguous());
   }
   any_tensor grad() const override {
     if constexpr (is_floating(dtype_of<T>)) {
@@ -124,17 +176,25 @@ class typed_parameter final : public parameter_state {
       held_.set_grad(gradient.defined() ? gradient.as<T, Rank>() : tensor<T, Rank>());
     }
   }
-  void move_to(device to) override {
-    where = to;
-    if (!materialised) return;
+  moved_values copies_on(device to) const override {
+    if (!materialised) return {};
     const any_tensor gradient = grad();
-    hold(as_tensor().to(to));
-    if (gradient.defined()) set_grad(gradient.to(to));
+    return {const_cast<typed_parameter*>(this)->as_tensor().to(to),
+            gradient.defined() ? gradient.to(to) : any_tensor()};
+  }
+  void keep(device to, const moved_values& moved) override {
+    where = to;
+    if (moved.value.defined()) hold(moved.value.as<T, Rank>());
+    if (moved.gradient.defined()) set_grad(moved.gradient);
   }
   handle<parameter_state> clone() const override {
     auto copy = make_handle<typed_parameter>(shape(), init, is_buffer);
-    copy->name = name;
-    copy->seed = seed;
+    {
+      const lock hold(naming_guard);
+      copy->name = name;
+      copy->is_enclosed = is_enclosed;
+    }
+    copy->origin = origin;
     copy->where = where;
     copy->requires_grad_ = requires_grad_;
     if (materialised) {
@@ -143,9 +203,10 @@ class typed_parameter final : public parameter_state {
     return copy;
   }
   void set_requires_grad(bool wanted) override {
+    if (wanted == requires_grad_) return;  // the leaf keeps its gradient and hooks
     requires_grad_ = wanted;
     if constexpr (is_floating(dtype_of<T>)) {
-      if (materialised) held_ = variable<T, Rank>(held_.value(), wanted);
+      if (materialised && !is_buffer) held_ = variable<T, Rank>(held_.value(), wanted);
     }
   }
   tape_node* leaf() override {
@@ -159,7 +220,8 @@ class typed_parameter final : public parameter_state {
 
  private:
   void hold(tensor<T, Rank> value) {
-    where = value.device();
+    // only if it changes: others may be reading it while the values are drawn
+    if (where != value.device()) where = value.device();
     if constexpr (is_floating(dtype_of<T>)) {
       if (materialised) {
         held_.set_value(static_cast<tensor<T, Rank>&&>(value));
@@ -170,9 +232,10 @@ class typed_parameter final : public parameter_state {
     } else {
       held_ = static_cast<tensor<T, Rank>&&>(value);
     }
-    materialised = true;
+    materialised.store(true, std::memory_order_release);
   }
 
+  mutex guard_;  // while values are drawn
   std::conditional_t<is_floating(dtype_of<T>), variable<T, Rank>, tensor<T, Rank>> held_;
   bool requires_grad_ = true;
 };
@@ -185,7 +248,7 @@ class parameter_handle {
       : state_(static_cast<handle<parameter_state>&&>(state)) {}
 
   [[nodiscard]] bool defined() const noexcept { return static_cast<bool>(state_); }
-  /// The qualified name, once the root module was used; empty before.
+  /// The qualified name in the largest root module that was used; empty before.
   [[nodiscard]] const std::string& name() const { return state().name; }
   /// Where the values are, or will be.
   [[nodiscard]] heddle::device device() const { return state().where; }
@@ -195,7 +258,8 @@ class parameter_handle {
   [[nodiscard]] bool is_materialised() const { return state().materialised; }
   /// Draws the values now, if they are not there.
   void materialise() const { state().materialise(); }
-  /// Whether gradients are collected. A change makes a new leaf of the tape.
+  /// Whether gradients are collected. A change makes a new leaf of the tape, without gradient and
+  /// hooks.
   void requires_grad_(bool wanted) const { state().set_requires_grad(wanted); }
   /// Drops the gradient.
   void zero_grad() const { state().set_grad({}); }
@@ -222,9 +286,13 @@ class parameter_handle {
 }  // namespace detail
 
 /// A tensor that training changes: a member of a module. It is (extents, dtype, recipe) until first
-/// used, moved or loaded: then element i is drawn from (seed, qualified name, i), so that values
-/// depend neither on the order of construction or calls nor on the device. The seed is the default
-/// generator's when the parameter is made (`manual_seed`).
+/// used, moved or loaded: then element i is drawn from (seed, qualified name, i), so that a model's
+/// values depend neither on the order of construction or calls nor on the device. The seed is the
+/// default generator's when the parameter is made (`manual_seed`). The name is that in the root
+/// module then: of the call under way, or the largest whose `parameters` or `state_dict` were asked
+/// for. A layer that is a root itself, or a parameter of no module, has no name to tell it from
+/// others: a number of its own, the use of the default generator that its construction was, stands
+/// in the name's place. Threads may use a parameter for the first time together.
 ///
 /// It is an expression, a leaf that the tape differentiates. Copies share the values;
 /// `clone(module)` copies them.
@@ -247,8 +315,7 @@ class parameter : public detail::parameter_handle {
       : parameter_handle(make_handle<detail::typed_parameter<T, Rank>>(extents, init, false)) {}
   /// With these values.
   explicit parameter(const tensor<T, Rank>& value) : parameter(value.extents(), nn::init::zeros()) {
-    typed().where = value.device();
-    typed().replace(value);
+    typed().put(value);
   }
 
   /// The variable, materialised.
@@ -284,17 +351,14 @@ class buffer : public detail::parameter_handle {
                   const nn::init::recipe& init = nn::init::zeros())
       : parameter_handle(make_handle<detail::typed_parameter<T, Rank>>(extents, init, true)) {}
   explicit buffer(const tensor<T, Rank>& value) : buffer(value.extents(), nn::init::zeros()) {
-    typed().where = value.device();
-    typed().replace(value);
+    typed().put(value);
   }
 
   /// The values, materialised. `assign(b.value(), e)` writes into them.
   [[nodiscard]] const tensor<T, Rank>& value() const { return typed().as_tensor(); }
   [[nodiscard]] heddle::extents<Rank> extents() const { return typed().shape(); }
-  void set_value(const tensor<T, Rank>& value) const {
-    typed().where = value.device();
-    typed().replace(value);
-  }
+  /// Other values, shared where contiguous; the buffer is then on their device. Throws shape_error.
+  void set_value(const tensor<T, Rank>& value) const { typed().put(value); }
 
  private:
   detail::typed_parameter<T, Rank>& typed() const {

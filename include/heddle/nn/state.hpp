@@ -30,6 +30,18 @@ class any_parameter : public detail::parameter_handle {
   /// Copies values of the same dtype and extents in, from any device. Throws type_error,
   /// shape_error.
   void copy_(const any_tensor& values) const {
+    if (values.dtype() != dtype()) {
+      raise<type_error>("heddle::copy_: the values have another dtype: ", to_string(values.dtype()),
+                        "; ", to_string(dtype()), " is expected");
+    }
+    bool same = values.rank() == rank();
+    for (std::size_t i = 0; same && i < extents().size(); ++i) {
+      same = values.extents()[i] == extents()[i];
+    }
+    if (!same) {
+      detail::raise_value_extents("copy_", to_string(values.extents().data(), values.rank()),
+                                  to_string(extents().data(), rank()));
+    }
     if (state().materialised && device().is_host() && values.device().is_host()) {
       state().value().copy_(values);
     } else {
@@ -164,10 +176,18 @@ void load_state_dict(const M& m, const Values& values, bool strict = true) {
 }
 
 /// Moves parameters and buffers, with their gradients, to a device; those without values yet will
-/// be drawn there. Returns the module.
+/// be drawn there. Returns the module. Where it throws, for want of memory, nothing was moved.
 template <class M>
 requires module<M> M& to(M& m, device where) {
-  for (const auto& each : detail::members_of(m).parameters) (*each.slot)->move_to(where);
+  const detail::module_members found = detail::members_of(m);
+  std::vector<std::pair<detail::parameter_state*, detail::parameter_state::moved_values>> moved;
+  for (const auto& each : found.parameters) {
+    detail::parameter_state* const state = each.slot->get();
+    bool known = false;
+    for (const auto& other : moved) known = known || other.first == state;
+    if (!known) moved.emplace_back(state, state->copies_on(where));
+  }
+  for (const auto& [state, values] : moved) state->keep(where, values);
   return m;
 }
 

@@ -54,6 +54,8 @@ class adamw : public detail::optimizer<2, T...> {
   /// The learning rate, for schedulers.
   double& lr() { return options.lr; }
 
+  /// Changes all parameters that have a gradient. Memory is asked for before the first change, and
+  /// a step that throws is not counted.
   void step() {
     this->for_each_launch(true, [&]<class V>(std::type_identity<V>, device where,
                                              const auto& groups, std::int64_t before) {
@@ -73,12 +75,15 @@ class adamw : public detail::optimizer<2, T...> {
     named_tensors result;
     for (const auto& s : this->slots()) {
       if (s.steps == 0) continue;
-      result.emplace_back(s.parameter.name() + ".exp_avg", s.states[0]);
-      result.emplace_back(s.parameter.name() + ".exp_avg_sq", s.states[1]);
-      result.emplace_back(s.parameter.name() + ".step", tensor<std::int64_t, 0>(s.steps));
+      result.emplace_back(s.name + ".exp_avg", s.states[0]);
+      result.emplace_back(s.name + ".exp_avg_sq", s.states[1]);
+      result.emplace_back(s.name + ".step", tensor<std::int64_t, 0>(s.steps));
     }
     return result;
   }
+  /// Puts a state dict in place of the present state, from any device; parameters that it does not
+  /// name made no step. Throws value_error, before anything is changed, for states that are
+  /// missing, of no parameter, or of other extents or dtype than their parameter.
   void load_state_dict(const named_tensors& values) {
     detail::load_slots(this->slots(), {".exp_avg", ".exp_avg_sq"}, values);
   }

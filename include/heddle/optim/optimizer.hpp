@@ -14,8 +14,9 @@ namespace detail {
 template <int States>
 struct slot {
   any_parameter parameter;
-  any_tensor states[States > 0 ? States : 1];
-  std::int64_t steps = 0;
+  std::string name;  ///< in state dicts: the parameter's when it was added, which may change
+  any_tensor states[States > 0 ? States : 1] = {};
+  std::int64_t steps = 0;  ///< that changed the states
 };
 
 inline any_tensor zeros_for(const any_tensor& like) {
@@ -33,40 +34,86 @@ inline any_tensor zeros_for(const any_tensor& like) {
                     "<float, double>");
 }
 
-/// Takes states and numbers of steps from an optimizer's state dict. Throws value_error for a state
-/// of other extents or dtype than its parameter.
+/// The values of a state dict by name, each to be taken once.
+class state_reader {
+ public:
+  explicit state_reader(const named_tensors& values)
+      : values_(values), taken_(values.size(), false) {}
+
+  /// Null where there is none of that name.
+  const any_tensor* take(const std::string& name) {
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      if (values_[i].first != name || taken_[i]) continue;
+      taken_[i] = true;
+      return &values_[i].second;
+    }
+    return nullptr;
+  }
+  /// Throws value_error for values that nobody took, twice the same name among them.
+  void require_all_taken() const {
+    std::string left;
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      if (!taken_[i]) left += (left.empty() ? "" : ", ") + values_[i].first;
+    }
+    if (left.empty()) return;
+    raise<value_error>("heddle::load_state_dict: the state is of no parameter of this optimizer: ",
+                       left, "; each state of a parameter once is expected");
+  }
+
+ private:
+  const named_tensors& values_;
+  std::vector<bool> taken_;
+};
+
+[[noreturn]] HEDDLE_COLD inline void raise_state(const std::string& name, const any_tensor* got,
+                                                 const std::string& expected) {
+  raise<value_error>("heddle::load_state_dict: the optimizer's state is not its parameter's: ",
+                     name, got == nullptr ? " is missing" : " has other extents, dtype or value",
+                     "; ", expected, " is expected");
+}
+
+/// Whether a state has the dtype and extents of its parameter.
+inline bool fits(const any_tensor& state, const any_parameter& p) {
+  bool same = state.dtype() == p.dtype() && state.rank() == p.rank();
+  for (std::size_t i = 0; same && i < p.extents().size(); ++i) {
+    same = state.extents()[i] == p.extents()[i];
+  }
+  return same;
+}
+
+/// Puts the states and numbers of steps of an optimizer's state dict in place of the slots' own;
+/// parameters that it does not name made no step. Throws value_error, before anything is changed.
 template <int States>
 void load_slots(std::vector<slot<States>>& slots, const char* const (&names)[States],
                 const named_tensors& values) {
-  const auto find = [&](const std::string& name) -> const any_tensor* {
-    for (const auto& [each, value] : values) {
-      if (each == name) return &value;
-    }
-    return nullptr;
-  };
-  for (slot<States>& s : slots) {
-    const any_tensor* steps = find(s.parameter.name() + ".step");
-    if (steps == nullptr) continue;
+  std::vector<slot<States>> loaded;
+  loaded.reserve(slots.size());
+  state_reader reader(values);
+  for (const slot<States>& s : slots) {
+    slot<States>& l = loaded.emplace_back(slot<States>{s.parameter, s.name});
+    const any_tensor* const steps = reader.take(s.name + ".step");
+    const any_tensor* states[States];
+    bool any = steps != nullptr;
     for (int i = 0; i < States; ++i) {
-      const std::string name = s.parameter.name() + names[i];
-      const any_tensor* state = find(name);
-      const auto expected = s.parameter.extents();
-      bool same = state != nullptr && state->dtype() == s.parameter.dtype() &&
-                  state->rank() == s.parameter.rank();
-      for (std::size_t k = 0; same && k < expected.size(); ++k) {
-        same = state->extents()[k] == expected[k];
-      }
-      if (!same) {
-        raise<value_error>(
-            "heddle::load_state_dict: the optimizer's state is not its parameter's: ", name,
-            state == nullptr ? " is missing" : " has other extents or dtype", "; ",
-            to_string(s.parameter.dtype()), " ", to_string(expected.data(), s.parameter.rank()),
-            " is expected");
-      }
-      s.states[i] = state->to(s.parameter.device()).clone();
+      states[i] = reader.take(s.name + names[i]);
+      any = any || states[i] != nullptr;
     }
-    s.steps = steps->as<std::int64_t, 0>().item();
+    if (!any) continue;
+    if (steps != nullptr && steps->dtype() == dtype::i64 && steps->rank() == 0) {
+      l.steps = steps->template as<std::int64_t, 0>().item();
+    }
+    if (l.steps < 1) raise_state(s.name + ".step", steps, "a number of 1 or more, i64 ()");
+    for (int i = 0; i < States; ++i) {
+      if (states[i] == nullptr || !fits(*states[i], s.parameter)) {
+        raise_state(s.name + names[i], states[i],
+                    std::string(to_string(s.parameter.dtype())) + " " +
+                        to_string(s.parameter.extents().data(), s.parameter.rank()));
+      }
+      l.states[i] = states[i]->to(s.parameter.device()).clone();
+    }
   }
+  reader.require_all_taken();
+  slots.swap(loaded);
 }
 
 /// Whether T's dtype is among those given.
@@ -157,12 +204,28 @@ class optimizer {
   static_assert(sizeof...(T) > 0, "heddle::optim: name the dtypes of the parameters, adamw<float>");
 
  public:
-  /// Adds parameters. Throws type_error for dtypes other than T….
+  /// Adds parameters; their names, in state dicts, are those they have now. Throws type_error for
+  /// dtypes other than T…, value_error for a parameter or a name that comes twice; nothing was
+  /// added then.
   void add_parameters(const parameter_list& parameters) {
+    std::vector<slot<States>> all = slots_;
     for (const any_parameter& p : parameters) {
       if (!holds_dtype<T...>(p.dtype())) raise_dtype(name_, p);
-      slots_.push_back({p, {}, 0});
+      // Those of no module are numbered.
+      const std::string name = p.name().empty() ? std::to_string(all.size()) : p.name();
+      for (const slot<States>& s : all) {
+        if (s.parameter.is_same(p)) {
+          raise<value_error>("heddle::", name_, ": a parameter was added before: ", name,
+                             "; each parameter once is expected");
+        }
+        if (s.name == name) {
+          raise<value_error>("heddle::", name_, ": two parameters have one name: ", name,
+                             "; the parameters of one module that holds both are expected");
+        }
+      }
+      all.push_back({p, name});
     }
+    slots_.swap(all);
   }
   /// Drops the gradients of all parameters.
   void zero_grad() const {
@@ -175,10 +238,12 @@ class optimizer {
 
   /// Calls update(type_identity<T>, where, groups, steps before) once for each dtype, device and
   /// number of steps taken among the parameters that have gradients. Operands of a group: the
-  /// states, the parameter, the gradient.
+  /// states, the parameter, the gradient. Steps without states are not counted.
   template <class Update>
   void for_each_launch(bool with_states, Update update) {
+    prepare(with_states);
     (launches_of<T>(with_states, update), ...);
+    pending_.clear();  // gradients that zero_grad drops are to be free; queued launches hold theirs
   }
 
   const std::vector<slot<States>>& slots() const { return slots_; }
@@ -187,60 +252,70 @@ class optimizer {
  private:
   static constexpr int operands = States + 2;
 
-  template <class V, class Update>
-  void launches_of(bool with_states, Update& update) {
+  /// A parameter to be stepped, with its gradient.
+  struct pending_slot {
+    slot<States>* of;
+    any_tensor gradient;
+    bool launched = false;
+  };
+
+  // All that needs memory, for all dtypes and devices, before the first parameter changes.
+  void prepare(bool with_states) {
     pending_.clear();
     for (slot<States>& s : slots_) {
-      if (s.parameter.dtype() == dtype_of<V> && s.parameter.grad().defined()) {
-        pending_.push_back(&s);
-      }
-    }
-    while (!pending_.empty()) {
-      const device where = pending_.front()->parameter.device();
-      const std::int64_t steps = pending_.front()->steps;
-      groups_.clear();
-      kept_.clear();
-      std::size_t left = 0;
-      for (slot<States>* s : pending_) {
-        if (s->parameter.device() == where && s->steps == steps) {
-          add_group(*s, with_states);
-        } else {
-          pending_[left++] = s;
+      const any_tensor gradient = s.parameter.grad();
+      if (!gradient.defined()) continue;
+      pending_.push_back({&s, gradient.contiguous()});
+      for (int i = 0; with_states && i < States; ++i) {
+        any_tensor& state = s.states[i];
+        if (!state.defined()) {
+          state = zeros_for(s.parameter.value());
+        } else if (state.device() != s.parameter.device()) {
+          state = state.to(s.parameter.device());
         }
       }
-      pending_.resize(left);
-      update(std::type_identity<V>{}, where, groups_, steps);
     }
   }
 
-  void add_group(slot<States>& s, bool with_states) {
-    const any_tensor value = s.parameter.value();
-    kept_.push_back(s.parameter.grad().contiguous());
-    exec::multi_group<operands> group;
-    group.count = value.size();
-    if (with_states) {
-      for (int i = 0; i < States; ++i) {
-        any_tensor& state = s.states[i];
-        if (!state.defined()) {
-          state = zeros_for(value);
-        } else if (state.device() != value.device()) {
-          state = state.to(value.device());
-        }
-        group.set(i, state);
+  template <class V, class Update>
+  void launches_of(bool with_states, Update& update) {
+    for (std::size_t first = 0; first < pending_.size(); ++first) {
+      if (pending_[first].launched || pending_[first].of->parameter.dtype() != dtype_of<V>)
+        continue;
+      const device where = pending_[first].of->parameter.device();
+      const std::int64_t steps = pending_[first].of->steps;
+      const auto is_of_launch = [&](const pending_slot& p) {
+        return !p.launched && p.of->parameter.dtype() == dtype_of<V> &&
+               p.of->parameter.device() == where && p.of->steps == steps;
+      };
+      groups_.clear();
+      for (std::size_t i = first; i < pending_.size(); ++i) {
+        if (is_of_launch(pending_[i])) add_group(pending_[i], with_states);
+      }
+      update(std::type_identity<V>{}, where, groups_, steps);
+      for (std::size_t i = first; i < pending_.size(); ++i) {
+        if (!is_of_launch(pending_[i])) continue;
+        pending_[i].launched = true;
+        if (with_states) ++pending_[i].of->steps;
       }
     }
+  }
+
+  void add_group(const pending_slot& p, bool with_states) {
+    const any_tensor value = p.of->parameter.value();
+    exec::multi_group<operands> group;
+    group.count = value.size();
+    for (int i = 0; with_states && i < States; ++i) group.set(i, p.of->states[i]);
     group.set(States, value);
-    group.set(States + 1, kept_.back());
-    ++s.steps;
+    group.set(States + 1, p.gradient);
     groups_.push_back(group);
   }
 
   const char* name_;
   std::vector<slot<States>> slots_;
   // kept from step to step, so that a step allocates nothing
-  std::vector<slot<States>*> pending_;
+  std::vector<pending_slot> pending_;
   std::vector<exec::multi_group<operands>> groups_;
-  std::vector<any_tensor> kept_;
 };
 
 }  // namespace detail

@@ -6,6 +6,7 @@
 
 namespace heddle::inline v0::optim {
 
+/// PyTorch's names and defaults.
 struct sgd_options {
   double lr = 1e-3;
   double momentum = 0;
@@ -62,6 +63,8 @@ class sgd : public detail::optimizer<1, T...> {
   /// The learning rate, for schedulers.
   double& lr() { return options.lr; }
 
+  /// Changes all parameters that have a gradient. Memory is asked for before the first change, and
+  /// a step that throws is not counted.
   void step() {
     const bool momentum = options.momentum != 0;
     this->for_each_launch(momentum, [&]<class V>(std::type_identity<V>, device where,
@@ -86,16 +89,20 @@ class sgd : public detail::optimizer<1, T...> {
     });
   }
 
-  /// What training needs to go on: `<name>.momentum_buffer` and `<name>.step` of each parameter.
+  /// What training needs to go on: `<name>.momentum_buffer` and `<name>.step`, the steps with
+  /// momentum, of each parameter. Parameters that made none have nothing.
   [[nodiscard]] named_tensors state_dict() const {
     named_tensors result;
     for (const auto& s : this->slots()) {
-      if (s.steps == 0 || !s.states[0].defined()) continue;
-      result.emplace_back(s.parameter.name() + ".momentum_buffer", s.states[0]);
-      result.emplace_back(s.parameter.name() + ".step", tensor<std::int64_t, 0>(s.steps));
+      if (s.steps == 0) continue;
+      result.emplace_back(s.name + ".momentum_buffer", s.states[0]);
+      result.emplace_back(s.name + ".step", tensor<std::int64_t, 0>(s.steps));
     }
     return result;
   }
+  /// Puts a state dict in place of the present state, from any device; parameters that it does not
+  /// name made no step. Throws value_error, before anything is changed, for states that are
+  /// missing, of no parameter, or of other extents or dtype than their parameter.
   void load_state_dict(const named_tensors& values) {
     detail::load_slots(this->slots(), {".momentum_buffer"}, values);
   }

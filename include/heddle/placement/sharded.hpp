@@ -59,7 +59,13 @@ class sharded {
     for (const auto& layer : layers) {
       if (!layer.cost.name.empty()) costs.push_back(layer.cost);
     }
+    if (devices.empty()) {
+      raise<value_error>(
+          "heddle::sharded: there is no device to place layers on: 0 given; give one "
+          "or more");
+    }
     plan_ = Policy::assign(costs, devices);
+    check_plan(costs.size());
     std::vector<std::pair<const detail::parameter_state*, device>> placed;
     std::size_t next = 0;
     for (const auto& layer : layers) {
@@ -104,6 +110,25 @@ class sharded {
   const detail::parameter_state* first_parameter() const noexcept { return nullptr; }
 
  private:
+  /// Policies are the user's, too: what they return is looked at before it is followed.
+  void check_plan(std::size_t layers) const {
+    if (plan_.layers.size() != layers) {
+      raise<value_error>("heddle::sharded: the policy places another number of layers: ",
+                         plan_.layers.size(), "; the model has ", layers);
+    }
+    if (plan_.devices.empty()) {
+      raise<value_error>(
+          "heddle::sharded: the policy's plan names no device; one or more are "
+          "expected");
+    }
+    for (const placement::plan::entry& each : plan_.layers) {
+      if (each.stage >= 0 && static_cast<std::size_t>(each.stage) < plan_.devices.size()) continue;
+      raise<value_error>("heddle::sharded: the policy places ", each.layer.name,
+                         " on a stage that is not there: ", each.stage, "; there are ",
+                         plan_.devices.size());
+    }
+  }
+
   Model model_;
   placement::plan plan_;
 };

@@ -231,6 +231,12 @@ struct early_stopping {
   /// Whether larger is better: of accuracies.
   bool maximize = false;
 
+  /// Each training is judged by its own epochs.
+  void on_fit_begin(training_run&) {
+    best = 0;
+    best_epoch = 0;
+    waited = 0;
+  }
   /// Throws value_error where the epoch has no such metric. A NaN is no improvement.
   void on_epoch_end(training_run& run) {
     const double value = run.current.at(monitor);
@@ -244,7 +250,7 @@ struct early_stopping {
     }
   }
 
-  /// What was found so far; give `&stopper` to the trainer to read them.
+  /// What was found so far in the last training; give `&stopper` to the trainer to read them.
   double best = 0;
   std::int64_t best_epoch = 0;
   std::int64_t waited = 0;

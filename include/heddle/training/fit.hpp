@@ -203,7 +203,7 @@ step_metrics::item::item(std::string given, const Value& number)
 ///                          auto& [x, y] = batch;
 ///                          variable loss = cross_entropy(model(x), y);
 ///                          optimizer.zero_grad();
-///                          backward(loss);
+///                          loss.backward();
 ///                          optimizer.step();
 ///                          return loss.item();
 ///                        });
