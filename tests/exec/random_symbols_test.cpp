@@ -20,7 +20,7 @@ std::uint64_t case_seed(std::uint64_t i) { return run_seed() * 0x9E3779B97F4A7C1
 
 std::uint64_t expressions_of_run() {
   const char* given = std::getenv("HEDDLE_TEST_EXPRESSIONS");
-  return given != nullptr ? std::strtoull(given, nullptr, 0) : 40000;
+  return given != nullptr ? std::strtoull(given, nullptr, 0) : 25000;
 }
 
 /// What became of an expression.

@@ -172,7 +172,6 @@ TEST_CASE("gradients of the plain spelling are those of the fused one, of any ex
           [](const auto& x) { return x * sum<0>(x, keepdim); });
   };
   for (const extents<2> e : {extents<2>{1, 1}, {3, 31}, {5, 32}, {7, 33}, {2, 700}, {300, 257}}) {
-    compare(double{}, e, 1e-12);
     compare(float{}, e, 2e-4);
   }
   compare(bfloat16{}, {3, 40}, 0.1);

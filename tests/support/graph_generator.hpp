@@ -80,10 +80,6 @@ struct random_graph {
   std::vector<slot> inputs;
   std::vector<slot> outputs;
   std::vector<heddle::exec::scalar_bits> scalars;
-
-  bool is_empty() const {
-    return std::find(std::begin(extents), std::end(extents), 0) != std::end(extents);
-  }
 };
 
 /// The recorded nodes sent through a simplifying builder, dead code removed.

@@ -105,14 +105,18 @@ consteval T identity() {
 // bits), whether the node does (1), whether the lanes' axis matters and which it is (4), and the
 // index of its read or value (16), and whether the value must be the same in all passes (1).
 namespace step_bits {
-consteval dtype operand_type(std::uint64_t info, int i) {
+HEDDLE_HD constexpr dtype operand_type(std::uint64_t info, int i) {
   return static_cast<dtype>(info >> (4 * i) & 0xFu);
 }
-consteval bool operand_lane(std::uint64_t info, int i) { return (info >> (12 + i) & 1u) != 0; }
-consteval bool lane(std::uint64_t info) { return (info >> 15 & 1u) != 0; }
-consteval int inner(std::uint64_t info) { return static_cast<int>(info >> 16 & 0xFu) - 1; }
-consteval int index(std::uint64_t info) { return static_cast<int>(info >> 20 & 0xFFFFu); }
-consteval bool exact(std::uint64_t info) { return (info >> 36 & 1u) != 0; }
+HEDDLE_HD constexpr bool operand_lane(std::uint64_t info, int i) {
+  return (info >> (12 + i) & 1u) != 0;
+}
+HEDDLE_HD constexpr bool lane(std::uint64_t info) { return (info >> 15 & 1u) != 0; }
+HEDDLE_HD constexpr int inner(std::uint64_t info) {
+  return static_cast<int>(info >> 16 & 0xFu) - 1;
+}
+HEDDLE_HD constexpr int index(std::uint64_t info) { return static_cast<int>(info >> 20 & 0xFFFFu); }
+HEDDLE_HD constexpr bool exact(std::uint64_t info) { return (info >> 36 & 1u) != 0; }
 }  // namespace step_bits
 
 template <class Program>

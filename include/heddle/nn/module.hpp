@@ -55,7 +55,7 @@ inline constexpr bool hides_members = false;
 template <class X>
 requires(!module<X> && !is_parameter<X> &&
          requires { typename X::value_type; }) inline constexpr bool hides_members<X> =
-    module<typename X::value_type> || is_parameter<typename X::value_type>;
+    is_parameter<typename X::value_type> || module<typename X::value_type>;
 template <class X, std::size_t Count>
 inline constexpr bool hides_members<X[Count]> = module<X> || is_parameter<X>;
 

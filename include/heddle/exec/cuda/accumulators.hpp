@@ -203,6 +203,40 @@ struct accumulators_over<Program, Nest, Access, std::integer_sequence<int, R...>
 template <class Program, int Nest, access Access>
 using accumulators = accumulators_over<Program, Nest, Access, reduction_indices<Program>>;
 
+/// What a cursor of the nest reads.
+template <class Program, int Nest>
+consteval read_info read_of(int place) {
+  return plan_of<Program>.reads[nest_layout<Program, Nest>::read_at(place)];
+}
+/// Whether it is read as vectors along the lanes.
+template <class Program, int Nest>
+consteval bool is_vector(int place) {
+  const read_info r = read_of<Program, Nest>(place);
+  return !r.gathered && along_lanes<Program, Nest>(graph::mask_of(r.map));
+}
+/// Whether a pass (-1: any) reads it.
+template <class Program, int Nest>
+consteval bool pass_reads(int pass, int place) {
+  if (pass < 0) return true;
+  const auto& p = plan_of<Program>;
+  const pass_info info = p.passes[static_cast<std::size_t>(pass)];
+  for (int i = 0; i < info.read_count; ++i) {
+    if (p.pass_reads[static_cast<std::size_t>(info.first_read + i)] ==
+        nest_layout<Program, Nest>::read_at(place)) {
+      return true;
+    }
+  }
+  return false;
+}
+/// The cursor of an input or gather node of a pass.
+template <class Program, int Nest>
+consteval int place_of_leaf(int pass, int id) {
+  const auto& p = plan_of<Program>;
+  const pass_info info = p.passes[static_cast<std::size_t>(pass)];
+  return nest_layout<Program, Nest>::place_of_read(
+      p.pass_reads[static_cast<std::size_t>(info.first_read + position_of<Program>(info, id))]);
+}
+
 /// A vector of an operand's elements, as it lies in memory.
 template <class T, int Vector>
 struct alignas(sizeof(T) * Vector >= 16 ? 16 : sizeof(T) * Vector) pack {

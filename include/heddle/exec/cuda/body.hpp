@@ -38,16 +38,9 @@ class nest_body : nest_position<Program, Nest> {
   template <int Pass, int K>
   static constexpr int output_place = layout::place_of_output(pass_of<Pass>.first_output + K);
   // Vectors of the operands that move along the lanes.
-  static consteval read_info read_of(int place) {
-    return plan_of<Program>.reads[layout::read_at(place)];
-  }
-  static consteval bool is_vector(int place) {
-    return !read_of(place).gathered &&
-           along_lanes<Program, Nest>(graph::mask_of(read_of(place).map));
-  }
-  template <int Place, bool Vector = is_vector(Place)>
+  template <int Place, bool Vector = is_vector<Program, Nest>(Place)>
   struct operand_vector {
-    pack<element_t<read_of(Place).type>, vector> lanes;
+    pack<element_t<read_of<Program, Nest>(Place).type>, vector> lanes;
   };
   template <int Place>
   struct operand_vector<Place, false> {};
@@ -206,18 +199,6 @@ class nest_body : nest_position<Program, Nest> {
     return lanes_ - i < vector ? static_cast<int>(lanes_ - i) : vector;
   }
 
-  template <int Pass>
-  static consteval bool pass_reads(int place) {
-    if (Pass < 0) return true;
-    const auto& p = plan_of<Program>;
-    const pass_info pass = p.passes[static_cast<std::size_t>(Pass < 0 ? 0 : Pass)];
-    for (int i = 0; i < pass.read_count; ++i) {
-      if (p.pass_reads[static_cast<std::size_t>(pass.first_read + i)] == layout::read_at(place)) {
-        return true;
-      }
-    }
-    return false;
-  }
   /// The vectors of a pass (-1: of all passes) at lane i of the unit.
   template <int Pass, int... Place>
   HEDDLE_HD HEDDLE_INLINE void load_vectors(vectors& to, std::int64_t i,
@@ -228,7 +209,7 @@ class nest_body : nest_position<Program, Nest> {
   }
   template <int Pass, int Place>
   HEDDLE_HD HEDDLE_INLINE void load_vector(vectors& to, std::int64_t lane, int valid) {
-    if constexpr (is_vector(Place) && pass_reads<Pass>(Place)) {
+    if constexpr (is_vector<Program, Nest>(Place) && pass_reads<Program, Nest>(Pass, Place)) {
       load<wide>(static_cast<operand_vector<Place>&>(to).lanes,
                  at_[Place] + lane * lane_step<Place>(), lane_step<Place>(), valid);
     }
@@ -237,7 +218,8 @@ class nest_body : nest_position<Program, Nest> {
   template <int Place>
   HEDDLE_HD HEDDLE_INLINE std::int64_t lane_step() const {
     if constexpr (wide && Place < layout::read_count) {
-      if constexpr (is_vector(Place)) return sizeof(element_t<read_of(Place).type>);
+      if constexpr (is_vector<Program, Nest>(Place))
+        return sizeof(element_t<read_of<Program, Nest>(Place).type>);
     }
     return nest_.lane[Place];
   }
@@ -258,7 +240,7 @@ class nest_body : nest_position<Program, Nest> {
       using T = lane_t<n.type>;
       [[maybe_unused]] T& value = slot<T, Id>(Lanes ? lane : once);
       if constexpr (n.code == op::input) {
-        constexpr int place = place_of_leaf<Pass, Id>();
+        constexpr int place = place_of_leaf<Program, Nest>(Pass, Id);
         if constexpr (Lanes) {
           value = widened<T>(static_cast<const operand_vector<place>&>(loaded).lanes.of[v]);
         } else {
@@ -293,20 +275,11 @@ class nest_body : nest_position<Program, Nest> {
     }
   }
 
-  template <int Pass, int Id>
-  static consteval int place_of_leaf() {
-    const auto& p = plan_of<Program>;
-    const pass_info pass = p.passes[Pass];
-    const int position = position_of<Program>(pass, Id);
-    return layout::place_of_read(
-        p.pass_reads[static_cast<std::size_t>(pass.first_read + position)]);
-  }
-
   template <int Pass, bool Lanes, int Id>
   HEDDLE_HD HEDDLE_INLINE auto gathered(slots& once, slots& lane, std::int64_t at, bool counts) {
     constexpr graph::node n = plan_of<Program>.graph_nodes[Id];
     constexpr graph::node index_node = plan_of<Program>.graph_nodes[n.a];
-    constexpr int place = place_of_leaf<Pass, Id>();
+    constexpr int place = place_of_leaf<Program, Nest>(Pass, Id);
     using E = element_t<n.type>;
     const table_strides table = program_.tables[layout::read_at(place)];
     auto index = static_cast<std::int64_t>(

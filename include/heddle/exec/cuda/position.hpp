@@ -7,18 +7,30 @@
 
 namespace heddle::inline v0::exec::cuda::detail {
 
+/// Whether nodes look at coordinates.
+template <class Program>
+consteval bool uses_coordinates() {
+  for (int i = 0; i < Program::node_count; ++i) {
+    const op code = plan_of<Program>.graph_nodes[static_cast<std::size_t>(i)].code;
+    if (code == op::iota || is_random(code)) return true;
+  }
+  return false;
+}
+
+/// The reduction whose partial results a cursor stands for, or -1.
+template <class Program, int Nest>
+consteval int partial_of(int cursor) {
+  using layout = nest_layout<Program, Nest>;
+  const int k = cursor - layout::read_count - layout::value_count;
+  if (k < 0) return -1;
+  const output_info out =
+      plan_of<Program>.outputs[static_cast<std::size_t>(layout::first_output + k)];
+  return out.kind == graph::item_kind::terminal_reduction ? out.slot : -1;
+}
+
 template <class Program, int Nest>
 class nest_position {
   using layout = nest_layout<Program, Nest>;
-
-  static consteval bool find_uses_coordinates() {
-    for (int i = 0; i < Program::node_count; ++i) {
-      const op code = plan_of<Program>.graph_nodes[static_cast<std::size_t>(i)].code;
-      if (code == op::iota || is_random(code)) return true;
-    }
-    return false;
-  }
-  static constexpr bool uses_coordinates = find_uses_coordinates();
 
  protected:
   HEDDLE_HD HEDDLE_INLINE nest_position(const program_arguments<Program>& program,
@@ -36,7 +48,7 @@ class nest_position {
       step = in_row ? q.rest : step;
       row = in_row ? row : q.rest;
       at[k] = q.at;
-      if constexpr (uses_coordinates) set_coordinate(nest_.axes[k], at[k]);
+      if constexpr (uses_coordinates<Program>()) set_coordinate(nest_.axes[k], at[k]);
     }
     move_cursors(at, std::make_integer_sequence<int, layout::cursor_count>{});
   }
@@ -73,17 +85,9 @@ class nest_position {
                                             std::integer_sequence<int, C...>) {
     (move_cursor<C>(at), ...);
   }
-  /// The reduction whose partial results output cursor C stands for, or -1.
-  static consteval int partial_of(int cursor) {
-    const int k = cursor - layout::read_count - layout::value_count;
-    if (k < 0) return -1;
-    const output_info out =
-        plan_of<Program>.outputs[static_cast<std::size_t>(layout::first_output + k)];
-    return out.kind == graph::item_kind::terminal_reduction ? out.slot : -1;
-  }
   template <int C>
   HEDDLE_HD HEDDLE_INLINE void move_cursor(const std::int64_t* at) {
-    constexpr int partial = partial_of(C);
+    constexpr int partial = partial_of<Program, Nest>(C);
     std::byte* to = nest_.base[C];
     if constexpr (partial >= 0) {
       to = program_.partials[partial] +

@@ -36,6 +36,28 @@ struct nest_tables {
   const total_kind* resident;  ///< of the resident body
 };
 
+template <class Program, int Nest>
+using nest_places =
+    exec::detail::table<std::uint16_t,
+                        static_cast<std::size_t>(nest_layout<Program, Nest>::cursor_count)>;
+template <class Program, int Nest>
+consteval nest_places<Program, Nest> find_reads() {
+  nest_places<Program, Nest> t;
+  for (int i = 0; i < nest_layout<Program, Nest>::read_count; ++i) {
+    t.values[i] = static_cast<std::uint16_t>(nest_layout<Program, Nest>::read_at(i));
+  }
+  return t;
+}
+template <class Program, int Nest>
+consteval nest_places<Program, Nest> find_values() {
+  using layout = nest_layout<Program, Nest>;
+  nest_places<Program, Nest> t;
+  for (int i = 0; i < layout::value_count; ++i) {
+    t.values[i] = static_cast<std::uint16_t>(layout::value_at(layout::read_count + i));
+  }
+  return t;
+}
+
 /// The arguments of a nest, without its type.
 struct nest_target {
   nest_shape* shape;
@@ -348,24 +370,8 @@ class prepared {
   template <int Nest>
   struct tables {
     using layout = detail::nest_layout<Program, Nest>;
-    using places =
-        exec::detail::table<std::uint16_t, static_cast<std::size_t>(layout::cursor_count)>;
-    static consteval places find_reads() {
-      places t;
-      for (int i = 0; i < layout::read_count; ++i) {
-        t.values[i] = static_cast<std::uint16_t>(layout::read_at(i));
-      }
-      return t;
-    }
-    static consteval places find_values() {
-      places t;
-      for (int i = 0; i < layout::value_count; ++i) {
-        t.values[i] = static_cast<std::uint16_t>(layout::value_at(layout::read_count + i));
-      }
-      return t;
-    }
-    static constexpr places reads = find_reads();
-    static constexpr places values = find_values();
+    static constexpr auto reads = detail::find_reads<Program, Nest>();
+    static constexpr auto values = detail::find_values<Program, Nest>();
     using kinds =
         exec::detail::table<detail::total_kind, static_cast<std::size_t>(reduction_count)>;
     template <access Access, int... R>
