@@ -35,30 +35,17 @@ inline bool is_batch(const graph::graph& g, int axis) {
 /// g for a part that starts at `first`: random numbers along the axis start from there. `draws`
 /// says whether there are any.
 inline graph::graph shifted(const graph::graph& g, int axis, std::int64_t first, bool& draws) {
-  graph::graph result;
-  result.user_ops = g.user_ops;
-  std::vector<std::uint16_t> renamed;
   draws = false;
-  const auto emit = [&](graph::node n) {
-    n.varies = graph::varies_of(result.nodes, n);
-    result.nodes.push_back(n);
-    return static_cast<std::uint16_t>(result.size() - 1);
-  };
-  for (graph::node n : g.nodes) {
-    const int operands = graph::operands_of(n);
-    if (operands > 0) n.a = renamed[n.a];
-    if (operands > 1) n.b = renamed[n.b];
-    if (operands > 2) n.c = renamed[n.c];
-    if (heddle::is_random(n.code) &&
-        has_axis(graph::mask_of(static_cast<graph::axis_map>(n.extra)), axis)) {
-      const std::uint16_t by = emit(
-          {.code = op::constant, .type = dtype::i64, .extra = static_cast<std::uint64_t>(first)});
-      n.b = emit({.code = op::add, .type = dtype::i64, .a = n.b, .b = by});
-      draws = true;
+  return rewritten(g, [&](graph::node& n, const auto& emit, const graph::graph&) {
+    if (!heddle::is_random(n.code) ||
+        !has_axis(graph::mask_of(static_cast<graph::axis_map>(n.extra)), axis)) {
+      return;
     }
-    renamed.push_back(emit(n));
-  }
-  return result;
+    const std::uint16_t by = emit(
+        {.code = op::constant, .type = dtype::i64, .extra = static_cast<std::uint64_t>(first)});
+    n.b = emit({.code = op::add, .type = dtype::i64, .a = n.b, .b = by});
+    draws = true;
+  });
 }
 
 /// The launch of coordinates first to last (exclusive) of a case along an axis.

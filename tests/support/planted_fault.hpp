@@ -87,62 +87,46 @@ inline op neighbour(op code) {
 
 /// g with every node of `code` computing something else; `changed` says whether there is one.
 inline graph::graph with_fault(const graph::graph& g, op code, bool& changed) {
-  graph::graph result;
-  result.user_ops = g.user_ops;
-  std::vector<std::uint16_t> renamed;
   changed = false;
-  const auto emit = [&](graph::node n) {
-    n.varies = graph::varies_of(result.nodes, n);
-    result.nodes.push_back(n);
-    return static_cast<std::uint16_t>(result.size() - 1);
-  };
-  for (graph::node n : g.nodes) {
-    const int operands = graph::operands_of(n);
-    if (operands > 0) n.a = renamed[n.a];
-    if (operands > 1) n.b = renamed[n.b];
-    if (operands > 2) n.c = renamed[n.c];
-    if (n.code == code) {
-      changed = true;
-      switch (code) {
-        case op::input:
-        case op::argument:
-          n = {.code = op::constant, .type = n.type};
-          n.extra = heddle::is_floating(n.type) ? std::bit_cast<std::uint64_t>(0.75) : 1;
-          break;
-        case op::constant:
-          n.extra = heddle::is_floating(n.type)
-                        ? std::bit_cast<std::uint64_t>(std::bit_cast<double>(n.extra) + 0.5)
-                        : n.extra ^ 1;
-          break;
-        case op::count:
-        case op::iota:
-          n.extra ^= 1;
-          break;
-        case op::gather:
-          n.a = emit({.code = op::constant, .type = dtype::i64, .extra = 0});
-          break;
-        case op::cast:
-        case op::store:
-        case op::scatter_add: {
-          const bool truth = result[n.a].type == dtype::boolean;
-          n.a =
-              emit({.code = truth ? op::logical_not : op::neg, .type = result[n.a].type, .a = n.a});
-          break;
-        }
-        case op::where:
-          std::swap(n.b, n.c);
-          break;
-        default:
-          if (code == heddle::multiply_add) {
-            std::swap(n.b, n.c);
-          } else if (n.type != dtype::boolean || neighbour(code) != op::neg) {
-            n.code = neighbour(code);
-          }
+  return rewritten(g, [&](graph::node& n, const auto& emit, const graph::graph& result) {
+    if (n.code != code) return;
+    changed = true;
+    switch (code) {
+      case op::input:
+      case op::argument:
+        n = {.code = op::constant, .type = n.type};
+        n.extra = heddle::is_floating(n.type) ? std::bit_cast<std::uint64_t>(0.75) : 1;
+        break;
+      case op::constant:
+        n.extra = heddle::is_floating(n.type)
+                      ? std::bit_cast<std::uint64_t>(std::bit_cast<double>(n.extra) + 0.5)
+                      : n.extra ^ 1;
+        break;
+      case op::count:
+      case op::iota:
+        n.extra ^= 1;
+        break;
+      case op::gather:
+        n.a = emit({.code = op::constant, .type = dtype::i64, .extra = 0});
+        break;
+      case op::cast:
+      case op::store:
+      case op::scatter_add: {
+        const bool truth = result[n.a].type == dtype::boolean;
+        n.a = emit({.code = truth ? op::logical_not : op::neg, .type = result[n.a].type, .a = n.a});
+        break;
       }
+      case op::where:
+        std::swap(n.b, n.c);
+        break;
+      default:
+        if (code == heddle::multiply_add) {
+          std::swap(n.b, n.c);
+        } else if (n.type != dtype::boolean || neighbour(code) != op::neg) {
+          n.code = neighbour(code);
+        }
     }
-    renamed.push_back(emit(n));
-  }
-  return result;
+  });
 }
 
 }  // namespace support

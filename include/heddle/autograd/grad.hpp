@@ -69,7 +69,8 @@ class interpreted_node final : public tape_node {
     for (int i = 0; i < graph::max_axes; ++i) next.extents[i] = request_.extents[i];
     next.where = request_.where;
     next.node = this;
-    for (const std::size_t slot : graph::gradient_slots(request_.derivative, wanted.wanted)) {
+    for (const std::size_t slot : graph::gradient_slots(
+             request_.derivative.nodes.begin(), request_.derivative.size(), wanted.wanted)) {
       std::size_t input = 0;
       while (slots_[input] != slot) ++input;
       next.slots.push_back(slot);

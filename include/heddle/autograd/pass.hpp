@@ -55,22 +55,24 @@ class leaf_visits {
     gradient incoming;
   };
 
-  /// The entry of a leaf, made if there is none. Valid until the next one is made.
+  /// The entry of a leaf, made if there is none. Valid until the next one is made; to look up one
+  /// that is there allocates nothing.
   visit& operator[](tape_node* leaf) {
-    if (2 * (count_ + 1) > table_.size()) grow();
-    visit& found = table_[place_of(leaf)];
-    if (found.leaf == nullptr) {
-      found.leaf = leaf;
-      ++count_;
+    if (!table_.empty()) {
+      visit& found = table_[place_of(leaf)];
+      if (found.leaf == leaf) return found;
     }
-    return found;
+    if (2 * (count_ + 1) > table_.size()) grow();
+    visit& made = table_[place_of(leaf)];
+    made.leaf = leaf;
+    ++count_;
+    return made;
   }
   const visit* find(tape_node* leaf) const {
     if (table_.empty()) return nullptr;
     const visit& found = table_[place_of(leaf)];
     return found.leaf == leaf ? &found : nullptr;
   }
-  pass_list<visit>& all() { return table_; }
 
  private:
   std::size_t place_of(const tape_node* leaf) const {

@@ -55,16 +55,18 @@ struct derivative_of {
     return n;
   }();
   /// The gradients that the program writes: the slot of each, and its place among the wanted ones.
-  static constexpr int gradients = static_cast<int>(
-      graph::gradient_slots(graph::thaw(typename Statement::program{}), wanted_slots()).size());
+  static constexpr graph::list<std::size_t> gradient_slots() {
+    const auto& nodes = exec::plan_of<typename Statement::program>.graph_nodes;
+    return graph::gradient_slots(nodes.values, Statement::program::node_count, wanted_slots());
+  }
+  static constexpr int gradients = static_cast<int>(gradient_slots().size());
   struct gradient_place {
     int slot = 0;
     int variable = 0;
   };
   static constexpr auto places = [] {
     exec::detail::table<gradient_place, static_cast<std::size_t>(gradients)> t;
-    const auto slots =
-        graph::gradient_slots(graph::thaw(typename Statement::program{}), wanted_slots());
+    const auto slots = gradient_slots();
     int variable = -1;
     for (std::size_t k = 0; k < slots.size(); ++k) {
       if (k == 0 || slots[k] != slots[k - 1]) ++variable;
@@ -293,28 +295,19 @@ class statement_node final : public tape_node {
   static constexpr int input_of(int j) {
     return derivative::places[static_cast<std::size_t>(j)].variable;
   }
-  /// How gradient j lies in the iteration space; a scattered one's map has an indexed axis.
-  static constexpr graph::axis_map map_of(int j) {
+  /// Where the program writes its gradients, by gradient; a scattered one's map has an indexed
+  /// axis.
+  static constexpr auto roots = [] {
+    exec::detail::table<exec::output_info, static_cast<std::size_t>(gradients)> t;
     const auto& p = exec::plan_of<typename derivative::program>;
     for (std::size_t i = 0; i < p.sizes.outputs; ++i) {
-      const auto& o = p.outputs[i];
-      const bool root = o.kind == graph::item_kind::store || o.kind == graph::item_kind::scatter;
-      if (root && o.slot == j) return o.map;
+      const exec::output_info& o = p.outputs[i];
+      if (graph::writes_result(o.kind)) t.values[o.slot] = o;
     }
-    return graph::empty_map;
-  }
+    return t;
+  }();
   template <int J>
-  static constexpr dtype wanted_type =
-      exec::plan_of<typename derivative::program>.outputs[static_cast<std::size_t>([] {
-        const auto& p = exec::plan_of<typename derivative::program>;
-        for (std::size_t i = 0; i < p.sizes.outputs; ++i) {
-          const auto& o = p.outputs[i];
-          const bool root =
-              o.kind == graph::item_kind::store || o.kind == graph::item_kind::scatter;
-          if (root && o.slot == J) return i;
-        }
-        return std::size_t{0};
-      }())].type;
+  static constexpr dtype wanted_type = roots[static_cast<std::size_t>(J)].type;
 
   void save(int k, storage* s, std::byte* data) {
     saved_[k] = handle<storage>::share(s);
@@ -420,10 +413,8 @@ class statement_node final : public tape_node {
     const auto& p = exec::plan_of<typename derivative::program>;
     std::size_t next = 0;
     for (std::size_t i = 0; i < p.sizes.outputs; ++i) {
-      const auto& o = p.outputs[i];
-      if (o.kind == graph::item_kind::store || o.kind == graph::item_kind::scatter) {
-        order.values[next++] = o.slot;
-      }
+      const exec::output_info& o = p.outputs[i];
+      if (graph::writes_result(o.kind)) order.values[next++] = o.slot;
     }
     return order;
   }();
@@ -447,7 +438,7 @@ class statement_node final : public tape_node {
         const edge& other = edges_[input_of(i)];
         // laid out alike: each element is then written where it is added to, by one thread
         if (other.node == to.node && other.output == to.output && other.repeats == 0 &&
-            map_of(i) == map_of(J)) {
+            roots[static_cast<std::size_t>(i)].map == roots[static_cast<std::size_t>(J)].map) {
           return onto(made[i]);
         }
       }

@@ -56,10 +56,6 @@ gradient gradient_of(const tensor<T, Rank>& t) {
   return {whole.storage(), reinterpret_cast<std::byte*>(whole.data()), {}};
 }
 
-}  // namespace detail
-
-namespace detail {
-
 [[noreturn]] HEDDLE_COLD inline void raise_gradient_device(const char* function, device given,
                                                            device expected) {
   raise<device_error>("heddle::", function, ": the gradient is on another device: ", given, "; ",

@@ -90,10 +90,6 @@ HEDDLE_HD constexpr float float_rounded_to_odd(double value) noexcept {
   return bits_as<float>(bits);
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// An integer as a double; where that is inexact, the neighbour whose last bit is 1, which rounds
 /// on as the integer itself would.
 template <class Integer>

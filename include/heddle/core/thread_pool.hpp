@@ -143,7 +143,7 @@ class thread_pool {
     if (!in_use_.try_lock()) return false;
     {
       lock hold(guard_);
-      if (ended_) {  // the program is ending
+      if (closing_) {  // the program is ending
         in_use_.unlock();
         return false;
       }
@@ -172,20 +172,17 @@ class thread_pool {
     return true;
   }
 
-  /// Ends the threads, once the job that runs is done. With `for_good`, callers do their own work
-  /// from now on.
-  void close(bool for_good = false) noexcept {
+  /// Ends the threads, once the job that runs is done. Callers do their own work from now on.
+  void close() noexcept {
     const lock idle(in_use_);
     {
       lock hold(guard_);
       closing_ = true;
-      ended_ = ended_ || for_good;
       work_.notify_all();
     }
     for (int i = 0; i < workers_; ++i) pthread_join(threads_[i], nullptr);
     lock hold(guard_);
     workers_ = 0;
-    closing_ = false;
   }
 
  private:
@@ -229,7 +226,6 @@ class thread_pool {
   parallel_job job_;                          // guarded, as are all below
   int workers_ = 0;
   bool closing_ = false;
-  bool ended_ = false;
   pthread_t threads_[max_threads] = {};
 };
 
@@ -244,7 +240,7 @@ inline thread_pools& all_thread_pools() noexcept {
 inline void thread_pool::start() {
   struct closer {
     ~closer() {
-      for (thread_pool& pool : all_thread_pools().of) pool.close(true);
+      for (thread_pool& pool : all_thread_pools().of) pool.close();
     }
   };
   static closer at_exit;

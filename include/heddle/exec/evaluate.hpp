@@ -37,7 +37,7 @@ inline std::int64_t bytes_moved(const plan_view& p, const launch& l) {
   for (int k = 0; k < p.pass_count; ++k) {
     for (int i = 0; i < p.passes[k].output_count; ++i) {
       const output_info& out = p.outputs[p.passes[k].first_output + i];
-      if (out.kind != graph::item_kind::store && out.kind != graph::item_kind::scatter) continue;
+      if (!graph::writes_result(out.kind)) continue;
       // where it accumulates, read and written
       bytes += covered(out.map, l.extents) * static_cast<std::int64_t>(size_of(out.type)) *
                (l.outputs != nullptr && l.outputs[out.slot].accumulates ? 2 : 1);

@@ -143,7 +143,7 @@ constexpr void add_pass(plan& p, const graph::graph& g, const graph::schedule& s
     out.kind = it.kind;
     out.node = it.node;
     out.type = n.type;
-    if (it.kind == graph::item_kind::store || it.kind == graph::item_kind::scatter) {
+    if (graph::writes_result(it.kind)) {
       out.slot = it.kind == graph::item_kind::store ? n.b : n.c;
       out.map = static_cast<graph::axis_map>(n.extra);
     } else {

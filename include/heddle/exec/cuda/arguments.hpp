@@ -169,13 +169,6 @@ struct program_arguments {
     }
     return n;
   }();
-  static constexpr int table_count = [] {
-    int n = 0;
-    for (int i = 0; i < static_cast<int>(sizes.reads); ++i) {
-      n += plan_of<Program>.reads[static_cast<std::size_t>(i)].gathered ? 1 : 0;
-    }
-    return n;
-  }();
 
   std::int64_t extents[graph::max_axes] = {};
   scalar_bits scalars[scalar_count == 0 ? 1 : scalar_count] = {};

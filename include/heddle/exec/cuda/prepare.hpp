@@ -309,7 +309,7 @@ class prepared {
     }
     for (std::size_t i = 0; i < plan_of<Program>.sizes.outputs; ++i) {
       const output_info& out = view.outputs[i];
-      if (out.kind != graph::item_kind::store && out.kind != graph::item_kind::scatter) continue;
+      if (!graph::writes_result(out.kind)) continue;
       const operand& o = l.outputs[out.slot];
       program_.written[i] = {indexed_stride(o, out.map), o.indexed_extent};
       if (o.accumulates) program_.accumulates |= std::uint64_t{1} << i;
@@ -324,7 +324,8 @@ class prepared {
       if (!info.stored()) continue;
       merged_at_[r] = take(at, program_.kept[r] * 8);
       if (info.row) continue;
-      const std::int64_t slots = info.kept == 0 ? choices_[info.nest].blocks : slots_[info.nest];
+      const std::int64_t slots =
+          info.kept == 0 ? choices_[info.nest].blocks : shapes_[info.nest].slots;
       partial_at_[r] = take(at, slots * program_.kept[r] * 8);
       partial_count_[r] = info.kept == 0 ? 0 : slots * program_.kept[r];
     }
@@ -436,7 +437,6 @@ class prepared {
       const bool wide = !finish && detail::can_be_wide(t, s);
       choices_[Nest] =
           detail::divide(t, s, wide, limits, finish ? 1 : limits.max_blocks, shapes_[Nest]);
-      slots_[Nest] = shapes_[Nest].slots;
     });
   }
 
@@ -486,7 +486,6 @@ class prepared {
   program_arguments<Program> program_{};
   nest_shape shapes_[nest_count];
   detail::nest_choice choices_[nest_count];
-  std::int64_t slots_[nest_count] = {};
   std::int64_t merged_at_[reduction_count + 1] = {};
   std::int64_t partial_at_[reduction_count + 1] = {};
   std::int64_t partial_count_[reduction_count + 1] = {};

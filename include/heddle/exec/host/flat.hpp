@@ -9,12 +9,16 @@ namespace heddle::inline v0::exec::host {
 
 namespace detail {
 
+inline constexpr int max_flat_reads = 16;
+inline constexpr int max_flat_outputs = 16;
+inline constexpr int max_flat_operands = max_flat_reads + max_flat_outputs;
+
 template <class Program>
 consteval bool is_flat() {
   const auto& p = plan_of<Program>;
   if (p.sizes.nests != 1 || p.sizes.passes != 1 || p.sizes.reductions != 0) return false;
   if (p.nests[0].domain == 0 || p.nests[0].barrier != 0 || p.nests[0].scatters) return false;
-  if (p.sizes.reads > 16 || p.sizes.outputs > 16) return false;  // max_flat_outputs
+  if (p.sizes.reads > max_flat_reads || p.sizes.outputs > max_flat_outputs) return false;
   for (std::size_t i = 0; i < p.sizes.reads; ++i) {
     const graph::axis_mask mask = graph::mask_of(p.reads[i].map);
     if (mask != 0 && mask != p.nests[0].domain) return false;
@@ -61,9 +65,6 @@ struct flat_operand {
   std::uint8_t positions[graph::max_axes] = {};
   std::uint8_t axes[graph::max_axes] = {};
 };
-
-inline constexpr int max_flat_outputs = 16;
-inline constexpr int max_flat_operands = 16 + max_flat_outputs;
 
 struct flat_plan {
   int reads = 0;

@@ -183,9 +183,7 @@ class widened_tables {
     int slots = 0;
     for (int i = 0; i < last.first_output + last.output_count; ++i) {
       const output_info& out = p.outputs[i];
-      const bool root =
-          out.kind == graph::item_kind::store || out.kind == graph::item_kind::scatter;
-      if (root && out.slot + 1 > slots) slots = out.slot + 1;
+      if (graph::writes_result(out.kind) && out.slot + 1 > slots) slots = out.slot + 1;
     }
     return slots;
   }

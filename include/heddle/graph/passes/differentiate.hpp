@@ -65,13 +65,14 @@ struct read_gradient {
 };
 
 /// The reads of the wanted operands, by slot; a table may be read by several gathers and directly.
-constexpr list<read_gradient> wanted_reads(const graph& forward, const list<bool>& wanted) {
+constexpr list<read_gradient> wanted_reads(const node* nodes, std::size_t count,
+                                           const list<bool>& wanted) {
   list<read_gradient> reads;
   for (std::size_t slot = 0; slot < wanted.size(); ++slot) {
     if (!wanted[slot]) continue;
     const std::size_t before = reads.size();
-    for (std::size_t i = 0; i < forward.size(); ++i) {
-      const node& n = forward[i];
+    for (std::size_t i = 0; i < count; ++i) {
+      const node& n = nodes[i];
       const bool reads_it =
           (n.code == op::input && n.a == slot) || (n.code == op::gather && n.b == slot);
       if (reads_it) reads.push_back({slot, i, no_node});
@@ -87,9 +88,10 @@ constexpr list<read_gradient> wanted_reads(const graph& forward, const list<bool
 
 /// The operand slot that each output of a derivative is a gradient of, in slot order. An operand
 /// that several nodes read has several, and their sum is its gradient.
-constexpr list<std::size_t> gradient_slots(const graph& forward, const list<bool>& wanted) {
+constexpr list<std::size_t> gradient_slots(const node* nodes, std::size_t count,
+                                           const list<bool>& wanted) {
   list<std::size_t> slots;
-  for (const detail::read_gradient& r : detail::wanted_reads(forward, wanted)) {
+  for (const detail::read_gradient& r : detail::wanted_reads(nodes, count, wanted)) {
     slots.push_back(r.slot);
   }
   return slots;
@@ -159,7 +161,8 @@ constexpr graph differentiate(const graph& forward, const derivative_request& re
                                        .extra = map});
     pending.add(n.a, forward[n.a].varies, mask_of(map), seed);
   }
-  list<detail::read_gradient> results = detail::wanted_reads(forward, request.wanted);
+  list<detail::read_gradient> results =
+      detail::wanted_reads(forward.nodes.begin(), count, request.wanted);
   const auto result_of = [&results](std::size_t read) -> detail::read_gradient& {
     std::size_t k = 0;
     while (results[k].read != read) ++k;

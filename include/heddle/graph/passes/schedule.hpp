@@ -16,6 +16,10 @@ inline constexpr std::int8_t no_pass = -1;
 
 /// How a reduction or root is executed.
 enum class item_kind : std::uint8_t { store, scatter, row_reduction, terminal_reduction, carry };
+/// Whether it writes a result of the statement, not a reduction.
+constexpr bool writes_result(item_kind kind) {
+  return kind == item_kind::store || kind == item_kind::scatter;
+}
 
 /// One thing that a pass produces. carry: a row reduction's value written where later nests read
 /// it.
