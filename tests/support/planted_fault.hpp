@@ -3,6 +3,7 @@
 #pragma once
 
 #include "graph_generator.hpp"
+#include "rewritten_graph.hpp"
 
 namespace support {
 
