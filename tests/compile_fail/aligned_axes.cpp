@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A reduction without keepdim beside its own operand aligns an axis with another one.
-// expect: heddle: broadcasting aligns two axes of one operand with each other (a reduction without keepdim combined with its own operand?): use keepdim
+// expect: heddle: broadcasting aligns two axes of one value with each other (a reduction without keepdim combined with its own operand?): use keepdim
 #include <heddle/exec/evaluate.hpp>
 
 void use(const heddle::tensor<float, 2>& x) {

@@ -200,7 +200,7 @@ TEST_CASE("mistakes are thrown as sentences") {
           symbol crossed = x + heddle::sum<1>(x);
           symbol roots[] = {root, crossed};
           (void)graph::frame(b, roots, 2);
-        }).find("aligns two axes of one operand with each other") != std::string::npos);
+        }).find("aligns two axes of one value with each other") != std::string::npos);
   CHECK(thrown_by([] {
           graph::builder b;
           b.tracing = true;

@@ -62,9 +62,12 @@ class axis_model {
     return true;
   }
   /// Whether the label's extent is 1 and its axis' is not.
-  bool is_lengthened(int label) const { return pairs_with(label, true); }
-  /// Whether the label's extent is not 1 and another of its axis' is.
-  bool lengthens(int label) const { return pairs_with(label, false); }
+  bool is_lengthened(int label) const {
+    for (std::size_t i = 0; i < parents_.size(); ++i) {
+      if (extents_[i] != 1 && axis_of(static_cast<int>(i)) == axis_of(label)) return true;
+    }
+    return false;
+  }
   /// Broadcasting: positions aligned from the right are one axis; `past` ones count.
   void broadcast(const std::vector<const twin*>& operands, twin& result) {
     std::size_t rank = 0;
@@ -88,10 +91,10 @@ class axis_model {
     }
   }
   /// Whether two positions are one axis.
-  bool aligns(const twin& t) const {
-    for (std::size_t p = 0; p < t.label.size(); ++p) {
+  bool aligns(const std::vector<int>& label) const {
+    for (std::size_t p = 0; p < label.size(); ++p) {
       for (std::size_t q = 0; q < p; ++q) {
-        if (t.label[p] >= 0 && t.label[q] >= 0 && axis_of(t.label[p]) == axis_of(t.label[q])) {
+        if (label[p] >= 0 && label[q] >= 0 && axis_of(label[p]) == axis_of(label[q])) {
           return true;
         }
       }
@@ -100,24 +103,15 @@ class axis_model {
   }
 
  private:
-  bool pairs_with(int label, bool one) const {
-    if ((extents_[static_cast<std::size_t>(label)] == 1) != one) return false;
-    for (std::size_t i = 0; i < parents_.size(); ++i) {
-      if ((extents_[i] == 1) == one) continue;
-      if (axis_of(static_cast<int>(i)) == axis_of(label)) return true;
-    }
-    return false;
-  }
-
   std::vector<int> parents_;
   std::vector<std::int64_t> extents_;
 };
 
-/// A node that depends on the extent of an axis: a count, coordinates, random numbers, or a take,
-/// whose indices have the axis.
-struct place {
+/// The shape of a node's value, and the axes of its positions.
+struct value_shape {
   std::uint16_t node;
-  int label;
+  std::vector<int> label;
+  shape_of shape;
 };
 
 struct expression {
@@ -126,10 +120,9 @@ struct expression {
   std::vector<heddle::exec::scalar_bits> scalars;
   std::vector<twin> roots;
   axis_model axes;
-  std::vector<place> places;
-  bool aligned = false;  ///< two axes of one value have been made one: it must be refused
-  int rejected = 0;      ///< uses refused while they were recorded
-  std::string wrong;     ///< what should have been refused and was not, or the other way round
+  std::vector<value_shape> shapes;
+  int rejected = 0;   ///< uses refused while they were recorded
+  std::string wrong;  ///< what should have been refused and was not, or the other way round
 };
 
 }  // namespace support

@@ -64,11 +64,9 @@ class expression_generator : private expression_writer {
     twin result;
     axes.broadcast(operands, result);
     if (!axes.agrees()) return false;  // an axis that keepdim left behind, and one of other extent
-    bool aligned = axes.aligns(result);
-    for (const twin& t : values_) aligned = aligned || axes.aligns(t);
-    if (aligned && !r_.chance(0.005)) return false;
-    e_.aligned = e_.aligned || aligned;
-    return true;
+    bool aligned = axes.aligns(result.label);
+    for (const twin& t : values_) aligned = aligned || axes.aligns(t.label);
+    return !aligned || r_.chance(0.005);
   }
   /// A value that broadcasts with those given; often a number.
   twin partner(const std::vector<const twin*>& with, bool integral) {

@@ -28,6 +28,7 @@ class expression_writer {
   twin keep(twin t, op code) {
     ++coverage_[static_cast<int>(code)];
     values_.push_back(t);
+    e_.shapes.push_back({t.s.id, t.label, t.a.shape});
     return t;
   }
   /// A position, counted from the front or from the end.
@@ -149,10 +150,7 @@ class expression_writer {
     for (int p = 0; p < rank; ++p) {
       const auto at = static_cast<std::size_t>(p);
       const bool removed = (mask >> p & 1u) != 0;
-      if (removed && x.label[at] >= 0) {
-        nothing = false;
-        if (code == op::count) e_.places.push_back({t.s.id, x.label[at]});
-      }
+      if (removed && x.label[at] >= 0) nothing = false;
       if (removed) elements *= x.a.shape[at];
       if ((removed && !keepdim) || code == op::count) continue;
       t.label.push_back(removed ? -1 : x.label[at]);
@@ -201,12 +199,6 @@ class expression_writer {
     return t;
   }
 
-  /// Marks that a node depends on the extents of t's axes.
-  void mark_places(const twin& t) {
-    for (const int label : t.label) {
-      if (label >= 0) e_.places.push_back({t.s.id, label});
-    }
-  }
   twin coordinates_of(const twin& x, int at) {
     twin t;
     t.s = enumerated_at(x.s, either_way(at, x.a.rank()), places{});
@@ -215,7 +207,6 @@ class expression_writer {
     t.past.assign(x.past.size(), -1);
     t.label[static_cast<std::size_t>(at)] = x.label[static_cast<std::size_t>(at)];
     t.bound = most_elements;
-    mark_places(t);
     return keep(t, op::iota);
   }
   twin random_like(const twin& x, bool normal, const twin& seed, const twin& offset) {
@@ -224,7 +215,6 @@ class expression_writer {
     const op code = normal ? op::random_normal : op::random_uniform;
     t.a = drawn(code, x.a, seed.a.integer, offset.a.integer);
     t.bound = 6;
-    mark_places(t);
     return keep(t, code);
   }
   twin cast_twin(const twin& x, dtype type) {
@@ -238,7 +228,6 @@ class expression_writer {
     twin t = index;
     t.s = take(table.s, index.s);
     t.a = taken(table.a, index.a);
-    mark_places({t.s, {}, index.label, {}});
     t.label.insert(t.label.end(), table.label.begin() + 1, table.label.end());
     t.past.insert(t.past.end(), table.past.begin() + 1, table.past.end());
     t.bound = table.bound;

@@ -98,17 +98,7 @@ class fibre_grid {
     };
     context_ = &body;
     const int count = static_cast<int>(fibres_.size());
-    for (int i = 0; i < count; ++i) {
-      fibre& f = fibres_[static_cast<std::size_t>(i)];
-      f.stack = std::make_unique_for_overwrite<char[]>(stack_bytes);
-      getcontext(&f.context);
-      f.context.uc_stack.ss_sp = f.stack.get();
-      f.context.uc_stack.ss_size = stack_bytes;
-      f.context.uc_link = &main_;
-      const auto self = reinterpret_cast<std::uintptr_t>(this);
-      makecontext(&f.context, reinterpret_cast<void (*)()>(&enter), 3,
-                  static_cast<unsigned>(self >> 32), static_cast<unsigned>(self), i);
-    }
+    for (int i = 0; i < count; ++i) prepare(i);
     std::vector<int> turn(fibres_.size());
     for (int i = 0; i < count; ++i) {
       turn[static_cast<std::size_t>(i)] = order_ == fibre_order::backward ? count - 1 - i : i;
@@ -142,6 +132,19 @@ class fibre_grid {
     bool done = false;
   };
 
+  /// Gives fibre i its stack and its first call. A function of its own, as getcontext returns
+  /// twice.
+  __attribute__((noinline)) void prepare(int i) {
+    fibre& f = fibres_[static_cast<std::size_t>(i)];
+    f.stack = std::make_unique_for_overwrite<char[]>(stack_bytes);
+    getcontext(&f.context);
+    f.context.uc_stack.ss_sp = f.stack.get();
+    f.context.uc_stack.ss_size = stack_bytes;
+    f.context.uc_link = &main_;
+    const auto self = reinterpret_cast<std::uintptr_t>(this);
+    makecontext(&f.context, reinterpret_cast<void (*)()>(&enter), 3,
+                static_cast<unsigned>(self >> 32), static_cast<unsigned>(self), i);
+  }
   static void enter(unsigned high, unsigned low, int index) {
     auto* const self = reinterpret_cast<fibre_grid*>(std::uintptr_t{high} << 32 | low);
     self->current_body_(self->context_, *self, index);

@@ -30,13 +30,13 @@ inline std::string leaf_text(const leaf_view& l) { return heddle::to_string(l.ex
                      "; aligned from the right, extents must be equal or 1");
 }
 
-[[noreturn]] HEDDLE_COLD inline void raise_reduction(const leaf_view* leaves, int count) {
+[[noreturn]] HEDDLE_COLD inline void raise_extent(const leaf_view* leaves, int count) {
   std::string all;
   for (int i = 0; i < count; ++i) all += (i == 0 ? "" : ", ") + leaf_text(leaves[i]);
   raise<shape_error>(
-      "heddle::evaluate: a reduction or one of several results has extent 1 along an axis that "
-      "other "
-      "operands of the statement lengthen (a reduction with keepdim among them?): operands are ",
+      "heddle::evaluate: what is reduced, counted, enumerated or one of several results has extent "
+      "1 along an axis that other operands of the statement lengthen (a reduction with keepdim "
+      "among them?): operands are ",
       all, "; store that part in a tensor first");
 }
 
@@ -56,22 +56,22 @@ inline void broadcast_extents(const leaf_view* leaves, const graph::axis_map* ma
   }
 }
 
-/// Extents of the reduced axes come from the reductions' own operands.
-inline void check_reductions(const reduction_check* checks, std::size_t check_count,
-                             const leaf_view* leaves, const graph::axis_map* maps, int count,
-                             const std::int64_t* extents) {
+/// Extents of what is reduced, counted, enumerated or returned come from its own operands.
+inline void check_extents(const graph::extent_check* checks, std::size_t check_count,
+                          const leaf_view* leaves, const graph::axis_map* maps, int count,
+                          const std::int64_t* extents) {
   for (std::size_t c = 0; c < check_count; ++c) {
     const int axis = std::countr_zero(static_cast<unsigned>(checks[c].axis));
-    if (extents[axis] == 1 || checks[c].slots == ~std::uint64_t{0}) continue;
+    if (extents[axis] == 1) continue;
     bool found = false;
-    for (int i = 0; i < count && i < 64; ++i) {
-      if ((checks[c].slots >> i & 1) == 0) continue;
+    for (int i = 0; i < count; ++i) {
+      if (!checks[c].slots.has(static_cast<std::size_t>(i))) continue;
       for (int k = 0; k < leaves[i].rank; ++k) {
         found = found || (graph::map_axis(maps[i], k) == static_cast<unsigned>(axis) &&
                           leaves[i].extents[k] == extents[axis]);
       }
     }
-    if (!found) raise_reduction(leaves, count);
+    if (!found) raise_extent(leaves, count);
   }
 }
 
@@ -177,8 +177,8 @@ struct bound {
     device = detail::common_device(leaves, operands);
     detail::broadcast_extents(leaves, t.operand_maps.values, operands, extents);
     if constexpr (Statement::size.checks > 0) {
-      detail::check_reductions(t.checks.values, Statement::size.checks, leaves,
-                               t.operand_maps.values, operands, extents);
+      detail::check_extents(t.checks.values, Statement::size.checks, leaves, t.operand_maps.values,
+                            operands, extents);
     }
   }
 

@@ -267,6 +267,7 @@ struct onto_expression {
   const E* value;
 
   static constexpr symbol trace(tracer& t) {
+    t.roles.kept.add(static_cast<std::size_t>(t.operands));
     const symbol shape = trace_operand<tensor<T, Rank>>(t);
     symbol result = trace_operand<E>(t);
     if (result.weak != symbol::scalar::none) {

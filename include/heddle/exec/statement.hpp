@@ -56,80 +56,6 @@ constexpr void trace_results(tracer& t, symbol* roots, int& count) {
 
 namespace exec {
 
-/// What a reduction removes and a result has is as long as the iteration space is: one of these
-/// operand slots has to have the axis' extent, not 1.
-struct reduction_check {
-  graph::axis_mask axis = 0;
-  std::uint64_t slots = 0;
-};
-
-namespace detail {
-
-using heddle::detail::tracer;
-
-/// Operand slots that reach each reduction along an axis it removes, and each result along its
-/// axes. Checks that cannot fail, as all operands with the axis are among the slots, are left out.
-constexpr graph::list<reduction_check> reduction_checks(const graph::framed& f,
-                                                        std::uint64_t whole) {
-  const graph::graph& g = f.result;
-  graph::list<reduction_check> checks;
-  std::uint64_t having[graph::max_axes] = {};  // slots with the axis
-  const std::size_t slots = f.operand_maps.size();
-  if (slots > 64) return checks;
-  std::uint64_t unread = ~std::uint64_t{0};  // a destination, say
-  for (const graph::node& n : g.nodes) {
-    if (n.code == op::input) unread &= ~(std::uint64_t{1} << n.a);
-    if (n.code == op::gather) unread &= ~(std::uint64_t{1} << n.b);
-  }
-  for (std::size_t slot = 0; slot < slots; ++slot) {
-    for (int axis = 0; axis < graph::max_axes; ++axis) {
-      if ((graph::mask_of(f.operand_maps[slot]) >> axis & 1) == 0) continue;
-      having[axis] |= std::uint64_t{1} << slot;
-    }
-  }
-  const auto add = [&](int axis, std::uint64_t found) {
-    if (found == 0 || (having[axis] & ~found) == 0) return;
-    const reduction_check check{static_cast<graph::axis_mask>(1u << axis), found};
-    for (const reduction_check& other : checks) {
-      if (other.axis == check.axis && other.slots == check.slots) return;
-    }
-    checks.push_back(check);
-  };
-  for (std::size_t i = 0; i < g.size(); ++i) {
-    const bool root = g[i].code == op::store;
-    if (!root && !is_reduction(g[i].code)) continue;
-    const unsigned mask = root ? graph::mask_of(static_cast<graph::axis_map>(g[i].extra))
-                               : static_cast<unsigned>(g[i].extra);
-    for (int axis = 0; axis < graph::max_axes; ++axis) {
-      if ((mask >> axis & 1u) == 0) continue;
-      // not through reductions over the same axis: their operands' extent is not their value's
-      graph::list<bool> below(i + 1, false);
-      below[g[i].a] = true;
-      std::uint64_t found = root ? unread & having[axis] : 0;
-      for (std::size_t k = i; k-- > 0;) {
-        const graph::node& n = g[k];
-        if (!below[k] || (n.varies >> axis & 1) == 0) continue;
-        if (n.code == op::input) found |= std::uint64_t{1} << n.a;
-        if (n.code == op::gather) found |= std::uint64_t{1} << n.b;
-        // coordinates and random numbers have whatever extent there is
-        if (root && (n.code == op::iota || is_random(n.code))) found = ~std::uint64_t{0};
-        for (int o = 0; o < graph::operands_of(n); ++o) below[graph::operand(n, o)] = true;
-      }
-      add(axis, found);
-    }
-  }
-  for (std::size_t slot = 0; slot < slots; ++slot) {
-    if ((whole >> slot & 1) == 0) continue;
-    const unsigned mask = graph::mask_of(f.operand_maps[slot]);
-    for (int axis = 0; axis < graph::max_axes; ++axis) {
-      if ((mask >> axis & 1u) != 0) add(axis, std::uint64_t{1} << slot);
-    }
-  }
-  return checks;
-}
-
-}  // namespace detail
-
 /// Expressions evaluated as one program.
 template <class... E>
 struct statement {
@@ -151,7 +77,7 @@ struct statement {
         root = graph::materialize(t.builder, root, root.type());
       }
     }
-    return graph::frame_statement(t.builder, roots, output_count);
+    return graph::frame_statement(t.builder, roots, output_count, t.roles);
   }
   static constexpr graph::graph make() { return trace().result; }
   using program = graph::frozen<statement>;
@@ -168,7 +94,7 @@ struct statement {
     const graph::framed f = trace(t);
     s.operands = t.operands;
     s.scalars = t.scalars;
-    s.checks = detail::reduction_checks(f, t.whole).size();
+    s.checks = f.checks.size();
     s.problem = f.problem;
     return s;
   }();
@@ -177,8 +103,11 @@ struct statement {
       "heddle: the statement has more than 8 axes, reduced ones included: store a part of "
       "it in a tensor first");
   static_assert(size.problem != graph::framing_problem::aligned,
-                "heddle: broadcasting aligns two axes of one operand with each other (a reduction "
+                "heddle: broadcasting aligns two axes of one value with each other (a reduction "
                 "without keepdim combined with its own operand?): use keepdim");
+  static_assert(size.problem != graph::framing_problem::operands,
+                "heddle: the statement has more than 256 operands: store a part of it in a tensor "
+                "first");
   static constexpr int operand_count = size.operands;
   static constexpr int scalar_count = size.scalars;
 
@@ -189,7 +118,7 @@ struct statement {
     /// variables that the program reads: those that get a gradient
     detail::table<bool, static_cast<std::size_t>(size.operands)> wanted;
     detail::table<graph::axis_map, static_cast<std::size_t>(output_count)> output_maps;
-    detail::table<reduction_check, size.checks> checks;
+    detail::table<graph::extent_check, size.checks> checks;
   };
   static constexpr tables table = [] {
     tables t;
@@ -205,7 +134,7 @@ struct statement {
       if (n.code == op::input || n.code == op::gather) t.wanted.values[slot] = t.variables[slot];
       if (n.code == op::store) t.output_maps.values[n.b] = static_cast<graph::axis_map>(n.extra);
     }
-    detail::fill(t.checks, detail::reduction_checks(f, traced.whole));
+    detail::fill(t.checks, f.checks);
     return t;
   }();
 };

@@ -75,12 +75,14 @@ class builder {
 
   constexpr std::uint16_t constant(dtype type, double value) {
     node n{.code = op::constant, .type = type};
+    if (type == dtype::boolean) return integer(type, value != 0);
     n.extra = is_floating(type) ? std::bit_cast<std::uint64_t>(value)
                                 : static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
     return emit(n);
   }
   /// An integral constant, all 64 bits of it.
   constexpr std::uint16_t integer(dtype type, std::int64_t value) {
+    if (type == dtype::boolean) value = value != 0;
     return emit({.code = op::constant, .type = type, .extra = static_cast<std::uint64_t>(value)});
   }
   constexpr std::uint16_t unary(op code, dtype type, std::uint16_t a, std::uint64_t extra = 0) {

@@ -455,9 +455,8 @@ constexpr symbol mean(const symbol& x, keepdim_t) {
 /// x converted to T's dtype.
 template <class T>
 constexpr symbol cast(const symbol& x) {
-  symbol result = x;
-  result.id = x.owner->cast(dtype_of<T>, x.id);
-  return result;
+  if (x.owner == nullptr) throw "heddle::cast: a number is cast by writing it in its type";
+  return graph::materialize(*x.owner, graph::materialize(*x.owner, x, x.type()), dtype_of<T>);
 }
 
 }  // namespace heddle::inline v0

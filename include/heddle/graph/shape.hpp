@@ -68,6 +68,7 @@ constexpr symbol iota(const symbol& x) {
                   ? x.owner->constant(dtype::i64, 0)
                   : x.owner->emit({.code = op::iota,
                                    .type = dtype::i64,
+                                   .c = x.id,
                                    .extra = ~std::uint64_t{0xFF} | result.axis[at]});
   return result;
 }
@@ -75,11 +76,14 @@ constexpr symbol iota(const symbol& x) {
 namespace graph {
 
 constexpr symbol random_like(op code, const symbol& x, const symbol& seed, const symbol& offset) {
+  if (x.owner == nullptr) throw "heddle: random numbers need a traced value, whose shape they get";
   builder& b = *x.owner;
   symbol result = x;
+  result.weak = symbol::scalar::none;
   node n{.code = code, .type = is_floating(x.type()) ? compute_dtype(x.type()) : dtype::f32};
   n.a = materialize(b, seed, dtype::i64).id;
   n.b = materialize(b, offset, dtype::i64).id;
+  n.c = x.weak == symbol::scalar::none ? x.id : no_node;
   n.extra = pack_classes(x);
   result.id = b.emit(n);
   return result;
@@ -100,11 +104,11 @@ constexpr symbol normal_like(const symbol& x, const symbol& seed, const symbol& 
 /// Rows of a table: element (i…, j…) is table(index(i…), j…). The table must be an operand itself,
 /// not a computed value; an index out of range throws index_error when the statement runs.
 constexpr symbol take(const symbol& table, const symbol& index) {
-  graph::builder& b = *table.owner;
-  const graph::node read = b[table.id];
-  if (read.code != op::input || table.rank < 1) {
+  if (table.owner == nullptr || table.rank < 1 || (*table.owner)[table.id].code != op::input) {
     throw "heddle::take: the table must be a tensor of rank 1 or more, not an expression";
   }
+  graph::builder& b = *table.owner;
+  const graph::node read = b[table.id];
   symbol row = table;  // the table's axes behind the indexed one
   row.rank = static_cast<std::int8_t>(table.rank - 1);
   for (int i = 0; i < row.rank; ++i) {
@@ -113,6 +117,8 @@ constexpr symbol take(const symbol& table, const symbol& index) {
   }
   if (index.rank + row.rank > graph::max_axes) throw "heddle::take: the result has over 8 axes";
   symbol result = index;
+  result.owner = &b;
+  result.weak = symbol::scalar::none;
   for (int i = 0; i < row.rank; ++i) {
     result.axis[index.rank + i] = row.axis[i];
     result.ghost[index.rank + i] = row.ghost[i];
@@ -125,6 +131,9 @@ constexpr symbol take(const symbol& table, const symbol& index) {
                       .a = graph::materialize(b, index, dtype::i64).id,
                       .b = read.a,
                       .extra = classes});
+  // a node that notes the shape; the gather's `extra` has the table's
+  result.id =
+      b.unary(op::cast, read.type, result.id, result.rank > 1 ? graph::noted_shape(result) : 0);
   return result;
 }
 

@@ -53,6 +53,22 @@ struct grads {
 
 namespace graph {
 
+/// Axis classes of a traced value, packed one byte a position; 0xFF: none.
+constexpr std::uint64_t pack_classes(const symbol& s) {
+  std::uint64_t packed = ~std::uint64_t{0};
+  for (int i = 0; i < s.rank; ++i) {
+    packed &= ~(std::uint64_t{0xFF} << (8 * i));
+    packed |= static_cast<std::uint64_t>(s.axis[i]) << (8 * i);
+  }
+  return packed;
+}
+constexpr std::uint8_t class_at(std::uint64_t packed, int i) {
+  return static_cast<std::uint8_t>(packed >> (8 * i));
+}
+/// While tracing, `extra` of a node whose shape broadcasting has made: its classes, all bits
+/// inverted, so that 0 is no shape.
+constexpr std::uint64_t noted_shape(const symbol& s) { return ~pack_classes(s); }
+
 /// The class of position p counted from the right, or no_axis.
 constexpr std::uint8_t aligned(const symbol& s, int from_right, bool ghost) {
   const int position = s.rank - 1 - from_right;
@@ -202,7 +218,8 @@ constexpr symbol apply(const op_info& info, const symbol* operands) {
                       .type = result_type(info.rule, kinds, info.arity),
                       .a = ids[0],
                       .b = ids[1],
-                      .c = ids[2]});
+                      .c = ids[2],
+                      .extra = b.tracing && result.rank > 1 ? noted_shape(result) : 0});
   return result;
 }
 
@@ -220,9 +237,11 @@ constexpr symbol record(op code, const symbol& a, const symbol& b, const symbol&
 }
 
 /// Reduces the listed positions (negative ones count from the end). Classes go into `extra`.
-constexpr symbol reduce(op code, const symbol& x, const int* positions, int count, bool keepdim) {
-  if (x.owner == nullptr) throw "heddle: a reduction needs a traced operand";
-  builder& b = *x.owner;
+constexpr symbol reduce(op code, const symbol& operand, const int* positions, int count,
+                        bool keepdim) {
+  if (operand.owner == nullptr) throw "heddle: a reduction needs a traced operand";
+  builder& b = *operand.owner;
+  const symbol x = materialize(b, operand, operand.type());
   bool removed[max_axes] = {};
   for (int i = 0; i < count; ++i) {
     const int p = positions[i] < 0 ? positions[i] + x.rank : positions[i];
@@ -247,13 +266,14 @@ constexpr symbol reduce(op code, const symbol& x, const int* positions, int coun
   if (code == op::sum && !is_floating(type)) type = dtype::i64;
   if (code == op::count) {
     // the number of elements reduced; its dtype is that of a mean
-    result.id = b.emit(
-        {.code = op::count, .type = is_floating(type) ? type : dtype::f32, .extra = classes});
+    result.id = b.emit({.code = op::count,
+                        .type = is_floating(type) ? type : dtype::f32,
+                        .c = x.id,
+                        .extra = classes});
     result.rank = 0;
     return result;
   }
-  const std::uint16_t operand = b.cast(type, x.id);
-  result.id = b.emit({.code = code, .type = type, .a = operand, .extra = classes});
+  result.id = b.emit({.code = code, .type = type, .a = b.cast(type, x.id), .extra = classes});
   return result;
 }
 

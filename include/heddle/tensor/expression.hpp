@@ -17,9 +17,7 @@ struct tracer {
   int scalars = 0;
   graph::list<bool> variables;  ///< per operand: whether it is one the tape differentiates
   graph::list<std::int8_t> ranks;
-  /// Operands, by bit, that no other may lengthen where they have extent 1: results have their
-  /// shape.
-  std::uint64_t whole = 0;
+  graph::operand_roles roles;
 
   constexpr tracer() { builder.tracing = true; }
 };

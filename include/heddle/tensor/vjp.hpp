@@ -126,7 +126,7 @@ class [[nodiscard]] vjp_bundle {
   static constexpr symbol_pack<count> trace_pack(detail::tracer& t) {
     const int first = t.operands;
     const symbol operands[] = {detail::trace_operand<E>(t)..., detail::trace_operand<Seed>(t)};
-    for (int i = first; i < first + count && i < 64; ++i) t.whole |= std::uint64_t{1} << i;
+    for (int i = first; i < first + count; ++i) t.roles.whole.add(static_cast<std::size_t>(i));
     symbol_pack<count> roots = detail::import_graph<count>(t.builder, derivative(), operands);
     for (int i = 0; i < count; ++i) {
       roots.values[i].rank = static_cast<std::int8_t>(signature.ranks[i]);

@@ -266,7 +266,9 @@ class interpreter {
       const handle<storage> memory =
           storage::allocate(static_cast<std::size_t>(count) * sizeof(sum_type));
       auto* sums = reinterpret_cast<sum_type*>(memory->data());
-      for (std::int64_t i = 0; i < count; ++i) sums[i] = 0;
+      // a sum over no axes is its operand, of the same sign where it is zero
+      const sum_type start = static_cast<sum_type>(removed == 0 ? -0.0 : 0.0);
+      for (std::int64_t i = 0; i < count; ++i) sums[i] = start;
       rows.for_each_row([&](const std::int64_t* at, std::int64_t length) {
         const T* from = x + at[1];
         sum_type* to = sums + at[0];
