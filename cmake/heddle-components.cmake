@@ -71,8 +71,16 @@ macro(heddle_find_io)
   endif()
 endmacro()
 
-# CUDA: declared so that asking for it is answered with a sentence; its backend is not written yet.
+# CUDA: the run-time and cuBLASLt. Units that nvcc compiles bring the kernels; those of other compilers
+# reach the devices through them.
 macro(heddle_find_cuda)
-  set(heddle_cuda_NOT_FOUND_MESSAGE
-      "Component 'cuda' of heddle is not part of version ${heddle_VERSION}: its headers compile with nvcc, but run on the host.")
+  find_package(CUDAToolkit 12.4 QUIET)
+  if(NOT TARGET CUDA::cudart OR NOT TARGET CUDA::cublasLt)
+    set(heddle_cuda_NOT_FOUND_MESSAGE
+        "Component 'cuda' of heddle needs the CUDA Toolkit, 12.4 or later, with cuBLASLt, which was not found: install it, or set CUDAToolkit_ROOT.")
+  else()
+    add_library(heddle::cuda INTERFACE IMPORTED ${ARGN})
+    target_compile_definitions(heddle::cuda INTERFACE HEDDLE_WITH_CUBLASLT=1)
+    target_link_libraries(heddle::cuda INTERFACE heddle::heddle CUDA::cudart CUDA::cublasLt)
+  endif()
 endmacro()

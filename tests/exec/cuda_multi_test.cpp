@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <heddle/exec/cuda/multi.hpp>
+#include <heddle/exec/multi.hpp>
 #include <heddle/tensor/random.hpp>
 
 using namespace heddle;

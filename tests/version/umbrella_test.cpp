@@ -16,9 +16,9 @@ void follow(const std::string& header, std::set<std::string>& reached) {
   REQUIRE(text);
   const std::string begin = "#include <heddle/";
   for (std::string line; std::getline(text, line);) {
-    if (line.rfind(begin, 0) == 0) {
-      follow("heddle/" + line.substr(begin.size(), line.find('>') - begin.size()), reached);
-    }
+    if (line.rfind(begin, 0) != 0) continue;
+    const std::string name = line.substr(begin.size(), line.find('>') - begin.size());
+    if (!name.ends_with(".cuh")) follow("heddle/" + name, reached);  // for nvcc only
   }
 }
 

@@ -137,15 +137,36 @@ void with_floating(dtype type, F f) {
   }
 }
 
+/// Interprets a derivative on the host, over copies of its operands.
+inline void interpret_staged(const derivative_request& r, const std::vector<exec::operand>& outputs,
+                             const std::vector<gradient>& made) {
+  std::vector<exec::operand> inputs;
+  std::vector<storage*> owners;
+  for (const recorded_operand& o : r.operands) {
+    inputs.push_back(o.at);
+    owners.push_back(o.memory.get());
+  }
+  for (const gradient& g : made) owners.push_back(g.memory.get());
+  exec::launch l;
+  for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = r.extents[i];
+  l.inputs = inputs.data();
+  l.outputs = outputs.data();
+  l.scalars = r.scalars.data();
+  exec::detail::staged_launch(l, static_cast<int>(inputs.size()), static_cast<int>(outputs.size()),
+                              owners.data())
+      .run([&r](const exec::launch& here) { exec::interpret(r.derivative, here); });
+}
+
 /// Interprets a derivative on its device; the storages stay alive until it has run.
 inline void interpret_request(const derivative_request& r,
                               const std::vector<exec::operand>& outputs,
                               const std::vector<gradient>& made) {
   if (r.where.is_meta()) return;
   record_launch([&] {
-    return launch_record{"interpret", nullptr, 0,      static_cast<int>(r.derivative.size()),
-                         0,           0,       r.where};
+    return launch_record{"interpret", nullptr, 0,       static_cast<int>(r.derivative.size()),
+                         0,           0,       r.where, {}};
   });
+  if (r.where.is_cuda()) return interpret_staged(r, outputs, made);
   current_stream(r.where).enqueue([r, outputs, made] {
     std::vector<exec::operand> inputs;
     for (const recorded_operand& o : r.operands) inputs.push_back(o.at);

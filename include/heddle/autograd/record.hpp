@@ -20,9 +20,9 @@ struct derivative_of {
   static constexpr int slots = operands + 2 * outputs;
 
   static constexpr graph::list<bool> wanted_slots() {
-    graph::list<bool> slots(static_cast<std::size_t>(operands), false);
-    for (std::size_t i = 0; i < slots.size(); ++i) slots[i] = Statement::table.wanted[i];
-    return slots;
+    graph::list<bool> chosen(static_cast<std::size_t>(operands), false);
+    for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = Statement::table.wanted[i];
+    return chosen;
   }
   static constexpr graph::graph make() {
     graph::derivative_request request;

@@ -90,7 +90,9 @@ class variable {
       : value_(static_cast<tensor<T, Rank>&&>(value)), place_(static_cast<detail::edge&&>(place)) {}
   /// Evaluates an expression.
   template <class E, class Configuration = configuration>
-  requires detail::expression_other_than<E, variable> variable(const E& e) {
+  requires detail::expression_other_than<E, variable> variable(const E& e,
+                                                               const char* file = __builtin_FILE(),
+                                                               int line = __builtin_LINE()) {
     static_assert(
         E::rank == Rank,
         "heddle::variable: the expression's rank is not the variable's; write variable<T, "
@@ -99,6 +101,7 @@ class variable {
         E::type == type,
         "heddle::variable: the expression's dtype is not the variable's; write cast<T>(x)");
     if constexpr (E::rank == Rank && E::type == type) {
+      const detail::statement_scope here(file, line);
       if constexpr (detail::holds_variable<E>) {
         *this = detail::evaluate_in<Configuration>(e);
       } else {

@@ -27,7 +27,7 @@ __attribute__((weak)) void __asan_unpoison_memory_region(void const volatile*, s
 
 namespace heddle::inline v0 {
 
-/// What a host device's arena holds, in bytes.
+/// What a device's memory holds, in bytes.
 struct memory_statistics {
   std::int64_t live = 0;    ///< data of storages that exist, as asked for
   std::int64_t cached = 0;  ///< blocks that wait to be used again
@@ -342,14 +342,6 @@ inline void release_block(void* block, std::size_t bytes, int index) noexcept {
   }
 }
 
-inline int host_index(device which, const char* function) {
-  if (!which.is_host()) {
-    raise<device_error>("heddle::", function, ": the device has no host memory: ", which,
-                        "; host devices are cpu() and cpu(i)");
-  }
-  return which.index;
-}
-
 }  // namespace detail
 
 /// Gives `new` and `delete` of a class to the block pool: a base beside `counted`.
@@ -361,43 +353,5 @@ struct pooled {
   }
   static void operator delete(void*, void*) noexcept {}
 };
-
-/// The bytes a host device holds. Allocations of other threads may count up to 64 KiB a thread
-/// late; the calling thread's own figures are exact. Drops what other threads returned to this one
-/// first. `meta()` holds nothing. Throws device_error for other devices.
-inline memory_statistics memory_stats(device which) {
-  if (which.is_meta()) return {};
-  const int index = detail::host_index(which, "memory_stats");
-  collect_references();
-  if (detail::device_cache* cache = detail::this_thread_caches.of[index + 1]) {
-    detail::flush_live(*cache);
-  }
-  detail::arena& home = detail::arena_of(index);
-  detail::lock hold(home.guard);
-  memory_statistics result;
-  result.live = home.live.load(std::memory_order_relaxed);
-  result.cached = home.cached;
-  for (const detail::device_cache* cache = home.caches; cache != nullptr; cache = cache->next) {
-    result.live += cache->live.load(std::memory_order_relaxed);
-    result.cached += cache->cached.load(std::memory_order_relaxed);
-  }
-  const std::int64_t peak = home.peak.load(std::memory_order_relaxed);
-  result.peak = peak > result.live ? peak : result.live;
-  return result;
-}
-
-/// Starts `memory_stats(which).peak` again at what is live now.
-inline void reset_peak_memory(device which) {
-  const std::int64_t live = memory_stats(which).live;
-  if (which.is_meta()) return;
-  detail::arena_of(which.index).peak.store(live, std::memory_order_relaxed);
-}
-
-/// Gives waiting blocks back to the system: all of the arenas', and of small ones the calling
-/// thread's.
-inline void empty_cache() {
-  collect_references();
-  for (int index = -1; index < max_host_devices; ++index) detail::release_cached(index);
-}
 
 }  // namespace heddle::inline v0

@@ -23,6 +23,8 @@ template <class T>
 HEDDLE_HD HEDDLE_INLINE T abs(T x) {
   if constexpr (T(0.5) != T(0)) {
     return detail::magnitude(x);
+  } else if constexpr (T(-1) > T(0)) {
+    return x;
   } else {
     return x < T(0) ? T(T(0) - x) : x;
   }

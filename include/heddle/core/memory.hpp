@@ -7,10 +7,7 @@
 #include <cstdint>
 #include <new>
 
-#include <heddle/core/allocator.hpp>
-#include <heddle/core/device.hpp>
-#include <heddle/core/error.hpp>
-#include <heddle/core/reference.hpp>
+#include <heddle/core/backend.hpp>
 
 namespace heddle::inline v0 {
 
@@ -31,6 +28,10 @@ class storage : public counted {
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] heddle::device device() const noexcept { return device_; }
+
+  /// Says that work on a stream uses the memory: it goes back only after what is there by then.
+  /// heddle says so of its own work. Streams of host devices keep handles instead.
+  virtual void record_stream(detail::stream_state&) {}
 
   /// How often the content was written since it was made; who saved it compares.
   [[nodiscard]] std::uint32_t version() const noexcept {
@@ -85,10 +86,7 @@ inline handle<storage> storage::allocate(std::size_t bytes, heddle::device where
     return handle<storage>::adopt(::new (detail::allocate_block(header_bytes, -1))
                                       storage(nullptr, bytes, where));
   }
-  if (!where.is_host()) {
-    raise<device_error>("heddle::allocate: this program is built without the device's backend: ",
-                        where, "; host devices are cpu() and cpu(i)");
-  }
+  if (where.is_cuda()) return detail::cuda_backend(where, "allocate").allocate(bytes, where);
   const int index = where.index;
   std::byte* block = nullptr;
   std::byte* data = nullptr;
@@ -135,4 +133,51 @@ inline void storage::dispose() noexcept {
                      -static_cast<std::int64_t>(bytes));
 }
 
+/// The bytes a device holds. On the host, allocations of other threads may count up to 64 KiB a
+/// thread late; the calling thread's own figures are exact. Drops what other threads returned to
+/// this one first. `meta()` holds nothing.
+inline memory_statistics memory_stats(device which) {
+  if (which.is_meta()) return {};
+  if (which.is_cuda()) return detail::cuda_backend(which, "memory_stats").memory(which);
+  const int index = which.index;
+  collect_references();
+  if (detail::device_cache* cache = detail::this_thread_caches.of[index + 1]) {
+    detail::flush_live(*cache);
+  }
+  detail::arena& home = detail::arena_of(index);
+  detail::lock hold(home.guard);
+  memory_statistics result;
+  result.live = home.live.load(std::memory_order_relaxed);
+  result.cached = home.cached;
+  for (const detail::device_cache* cache = home.caches; cache != nullptr; cache = cache->next) {
+    result.live += cache->live.load(std::memory_order_relaxed);
+    result.cached += cache->cached.load(std::memory_order_relaxed);
+  }
+  const std::int64_t peak = home.peak.load(std::memory_order_relaxed);
+  result.peak = peak > result.live ? peak : result.live;
+  return result;
+}
+
+/// Starts `memory_stats(which).peak` again at what is live now.
+inline void reset_peak_memory(device which) {
+  if (which.is_meta()) return;
+  if (which.is_cuda()) return detail::cuda_backend(which, "reset_peak_memory").reset_peak(which);
+  const std::int64_t live = memory_stats(which).live;
+  detail::arena_of(which.index).peak.store(live, std::memory_order_relaxed);
+}
+
+/// Gives waiting blocks back to the system: all of the arenas' and of the CUDA devices', and of
+/// small ones the calling thread's.
+inline void empty_cache() {
+  collect_references();
+  for (int index = -1; index < max_host_devices; ++index) detail::release_cached(index);
+  for (int index = 0; index < cuda_device_count(); ++index) {
+    detail::cuda_backend(cuda(index), "empty_cache").empty_cache(cuda(index));
+  }
+}
+
 }  // namespace heddle::inline v0
+
+#if defined(__CUDACC__)
+#include <heddle/core/cuda/services.cuh>  // puts the CUDA backend in place
+#endif

@@ -18,19 +18,23 @@ namespace heddle::inline v0 {
 
 /// One rank's end of a `local_world`; models `communicator`. Sums are formed in the order of ranks,
 /// so they are the same on every rank and in every run. Work queued on the buffers' device is
-/// waited for.
+/// waited for; buffers on CUDA devices pass through host memory.
 class local_communicator {
  public:
   [[nodiscard]] int rank() const noexcept { return rank_; }
   [[nodiscard]] int size() const noexcept { return world_->size(); }
 
   void all_reduce(const any_tensor& buffer, reduce_op op = reduce_op::sum) {
+    if (const staged here(buffer); here) return all_reduce(here.copy, op), here.write_back();
     auto call = describe("all_reduce", detail::collective::all_reduce, buffer);
     call.op = combining("all_reduce", op, buffer);
     call.to = written(buffer);
     world_->run(rank_, call);
   }
   void reduce_scatter(const any_tensor& from, const any_tensor& to, reduce_op op = reduce_op::sum) {
+    if (const staged in(from), out(to); in || out) {
+      return reduce_scatter(in.copy, out.copy, op), out.write_back();
+    }
     auto call = describe("reduce_scatter", detail::collective::reduce_scatter, from);
     call.op = combining("reduce_scatter", op, from);
     check_parts("reduce_scatter", to, from);
@@ -38,12 +42,16 @@ class local_communicator {
     world_->run(rank_, call);
   }
   void all_gather(const any_tensor& from, const any_tensor& to) {
+    if (const staged in(from), out(to); in || out) {
+      return all_gather(in.copy, out.copy), out.write_back();
+    }
     auto call = describe("all_gather", detail::collective::all_gather, from);
     check_parts("all_gather", from, to);
     call.to = written(to);
     world_->run(rank_, call);
   }
   void broadcast(const any_tensor& buffer, int root = 0) {
+    if (const staged here(buffer); here) return broadcast(here.copy, root), here.write_back();
     check_rank("broadcast", root);
     auto call = describe("broadcast", detail::collective::broadcast, buffer);
     call.root = root;
@@ -56,10 +64,12 @@ class local_communicator {
     world_->run(rank_, call);
   }
   void send(const any_tensor& buffer, int to) {
+    if (const staged here(buffer); here) return send(here.copy, to);
     check_other("send", to);
     world_->send(rank_, to, describe("send", detail::collective::message, buffer));
   }
   void recv(const any_tensor& buffer, int from) {
+    if (const staged here(buffer); here) return recv(here.copy, from), here.write_back();
     check_other("recv", from);
     auto call = describe("recv", detail::collective::message, buffer);
     call.to = written(buffer);
@@ -71,13 +81,23 @@ class local_communicator {
   friend class local_world;
   local_communicator(local_world& world, int rank) noexcept : world_(&world), rank_(rank) {}
 
+  /// A buffer of a CUDA device on the host. True where it is a copy.
+  struct staged {
+    any_tensor buffer, copy;
+    explicit staged(const any_tensor& given)
+        : buffer(given), copy(given.device().is_cuda() ? given.to(cpu()) : given) {}
+    explicit operator bool() const { return buffer.device().is_cuda(); }
+    void write_back() const {
+      if (*this) buffer.copy_(copy);
+    }
+  };
+
   // Throws device_error, value_error or state_error for what no rank could use.
   static void check_buffer(const char* name, const any_tensor& buffer) {
     const device where = buffer.device();
     if (!where.is_host()) {
-      raise<device_error>("heddle::", name,
-                          ": the ranks are threads of the host, the buffer is on ", where,
-                          "; host devices are cpu() and cpu(i)");
+      raise<device_error>("heddle::", name, ": the buffer has no elements, being on ", where,
+                          "; host and CUDA devices have memory");
     }
     if (!buffer.is_contiguous()) {
       raise<value_error>("heddle::", name, ": the buffer is not contiguous: strides ",

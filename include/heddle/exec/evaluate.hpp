@@ -5,13 +5,23 @@
 #include <tuple>
 #include <vector>
 
+#include <heddle/core/site.hpp>
 #include <heddle/core/stream.hpp>
 #include <heddle/exec/bind.hpp>
 #include <heddle/exec/host/flat.hpp>
 #include <heddle/exec/profiler.hpp>
+#include <heddle/exec/staged.hpp>
 #include <heddle/tensor/tie.hpp>
 
 namespace heddle::inline v0 {
+
+namespace exec::cuda {
+
+/// Queues a program on a CUDA device: cuda/launch.cuh, in units that nvcc compiles.
+template <class Program, class Configuration>
+void run_program(const launch& l, int inputs, int outputs, storage* const* owners, device where);
+
+}  // namespace exec::cuda
 
 namespace exec::detail {
 
@@ -56,11 +66,24 @@ struct program_entry {
   int kernels;
   plan_view plan;
   void (*run)(const launch&);
+  /// On a CUDA device; null where the unit has no kernels.
+  void (*run_cuda)(const launch&, int inputs, int outputs, storage* const* owners, device where);
 };
 template <class Program, class Configuration>
-inline constexpr program_entry entry_of = {
-    Program::words, static_cast<std::size_t>(Program::word_count), kernel_count<Program>,
-    view_of<Program>(), &host::run<Program, Configuration>};
+consteval auto cuda_run_of() {
+  decltype(program_entry::run_cuda) run = nullptr;
+  if constexpr (Configuration::has(configuration_bits::cuda)) {
+    run = &cuda::run_program<Program, Configuration>;
+  }
+  return run;
+}
+template <class Program, class Configuration>
+inline constexpr program_entry entry_of = {Program::words,
+                                           static_cast<std::size_t>(Program::word_count),
+                                           kernel_count<Program>,
+                                           view_of<Program>(),
+                                           &host::run<Program, Configuration>,
+                                           cuda_run_of<Program, Configuration>()};
 
 /// What a queued launch keeps: its own copies of all descriptions, and the storages alive.
 struct queued_launch {
@@ -83,22 +106,16 @@ struct launch_counts {
   int inputs, outputs, scalars;
 };
 
-[[noreturn]] HEDDLE_COLD inline void raise_no_kernels(device where) {
-  raise<device_error>("heddle::evaluate: no kernels are compiled for ", where,
-                      "; this build runs on host devices");
-}
-
 HEDDLE_COLD inline void record(const program_entry& entry, const launch& l, device where) {
   heddle::detail::record_launch([&] {
     return launch_record{
-        "program", entry.words, entry.word_count, entry.kernels, bytes_moved(entry.plan, l),
-        0,         where};
+        "program", entry.words, entry.word_count, entry.kernels, bytes_moved(entry.plan, l), 0,
+        where,     {}};
   });
 }
 
 HEDDLE_COLD inline void enqueue(const program_entry& entry, const launch& l, launch_counts counts,
                                 storage* const* owners, device where) {
-  if (!where.is_host()) raise_no_kernels(where);
   queued_launch q{entry.run, l, {}, {}, {}, counts.inputs};
   q.operands.assign(l.inputs, l.inputs + counts.inputs);
   q.operands.insert(q.operands.end(), l.outputs, l.outputs + counts.outputs);
@@ -123,6 +140,12 @@ inline void submit_entry(const program_entry& entry, launch_counts counts, const
   }
   if (where.is_inline()) {
     entry.run(l);
+  } else if (where.is_cuda()) {
+    if (entry.run_cuda != nullptr) {
+      entry.run_cuda(l, counts.inputs, counts.outputs, owners, where);
+    } else {
+      staged_launch(l, counts.inputs, counts.outputs, owners).run(entry.run);
+    }
   } else {
     enqueue(entry, l, counts, owners, where);
   }
@@ -236,8 +259,13 @@ auto evaluate_in(const E&... e) {
 /// Evaluates expressions in one statement: one program, in as few sweeps over memory as it allows.
 /// Returns the tensor (a variable, if an operand is one), or a tuple for several results.
 /// Throws shape_error, device_error, index_error (gathers), out_of_memory.
+template <class E, class Configuration = configuration>
+auto evaluate(const E& e, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  const detail::statement_scope here(file, line);
+  return detail::evaluate_in<Configuration>(e);
+}
 template <class... E, class Configuration = configuration>
-auto evaluate(const E&... e) {
+requires(sizeof...(E) > 1) auto evaluate(const E&... e) {
   return detail::evaluate_in<Configuration>(e...);
 }
 
@@ -430,7 +458,9 @@ void assign_tied(const tied<D...>& to, std::index_sequence<I...>, const E&... e)
 /// Throws shape_error where e cannot be broadcast to x.
 template <class T, int Rank, class E, class Configuration = configuration>
 requires expression<E>
-void assign(const tensor<T, Rank>& x, const E& e) {
+void assign(const tensor<T, Rank>& x, const E& e, const char* file = __builtin_FILE(),
+            int line = __builtin_LINE()) {
+  const detail::statement_scope here(file, line);
   detail::assign_expression<Configuration>(x, e);
 }
 template <class T, int Rank>
@@ -450,3 +480,7 @@ void assign(const tied<D...>& destinations, const E&... e) {
 }
 
 }  // namespace heddle::inline v0
+
+#if defined(__CUDACC__)
+#include <heddle/exec/cuda/launch.cuh>  // the definition that program_entry needs
+#endif

@@ -6,27 +6,18 @@
 #include <vector>
 
 #include <heddle/exec/evaluate.hpp>
-#include <heddle/tensor/any_tensor.hpp>
+#include <heddle/exec/multi_group.hpp>
 
 namespace heddle::inline v0::exec {
 
-/// One group of contiguous tensors of one size that a program reads, and writes in part.
-template <int Operands>
-struct multi_group {
-  std::byte* data[Operands] = {};
-  storage* owners[Operands] = {};
-  std::int64_t count = 0;
+namespace cuda {
 
-  template <class T, int Rank>
-  void set(int operand, const tensor<T, Rank>& t) {
-    data[operand] = reinterpret_cast<std::byte*>(t.data());
-    owners[operand] = t.storage().get();
-  }
-  void set(int operand, const any_tensor& t) {
-    data[operand] = t.data();
-    owners[operand] = t.storage().get();
-  }
-};
+/// Queues an element-wise program over a list on a CUDA device: cuda/launch.cuh.
+template <class Program, class Configuration, int Operands>
+void run_multi_program(const multi_group<Operands>* groups, std::size_t count,
+                       const scalar_bits* scalars, device where);
+
+}  // namespace cuda
 
 namespace detail {
 
@@ -80,6 +71,20 @@ void run_groups(const multi_group<Operands>* groups, std::size_t count,
   }
 }
 
+/// Without kernels: on the host, over copies.
+template <class Program, class Configuration, int Operands, int Outputs>
+void run_groups_staged(std::vector<multi_group<Operands>> groups, const scalar_bits* scalars) {
+  host_copies copies;
+  for (const auto& g : groups) {
+    for (int i = 0; i < Operands; ++i) copies.add(g.owners[i], i < Outputs);
+  }
+  for (auto& g : groups) {
+    for (int i = 0; i < Operands; ++i) g.data[i] = copies.place_of(g.owners[i], g.data[i]);
+  }
+  run_groups<Program, Configuration, Operands, Outputs>(groups.data(), groups.size(), scalars);
+  copies.write_back();
+}
+
 }  // namespace detail
 
 /// Runs F, a stateless function object of `Operands` symbols of rank 1 and as many scalars as are
@@ -104,10 +109,6 @@ void multi_assign(F, const std::vector<multi_group<Operands>>& groups, device wh
     for (int i = 0; i < outputs; ++i) g.owners[i]->bump_version();
   }
   if (where.is_meta()) return;
-  if (!where.is_host()) {
-    raise<device_error>("heddle::multi_assign: no kernels are compiled for ", where,
-                        "; this build runs on host devices");
-  }
   std::int64_t elements = 0;
   for (const auto& g : groups) elements += g.count;
   heddle::detail::record_launch([&] {
@@ -117,7 +118,8 @@ void multi_assign(F, const std::vector<multi_group<Operands>>& groups, device wh
                          1,
                          elements * (Operands + outputs) * static_cast<std::int64_t>(sizeof(T)),
                          0,
-                         where};
+                         where,
+                         {}};
   });
   scalar_bits bits[sizeof...(Scalar) + 1];
   int next = 0;
@@ -125,6 +127,14 @@ void multi_assign(F, const std::vector<multi_group<Operands>>& groups, device wh
   if (where.is_inline()) {
     detail::run_groups<program, Configuration, Operands, outputs>(groups.data(), groups.size(),
                                                                   bits);
+    return;
+  }
+  if (where.is_cuda()) {
+    if constexpr (Configuration::has(configuration_bits::cuda)) {
+      cuda::run_multi_program<program, Configuration>(groups.data(), groups.size(), bits, where);
+    } else {
+      detail::run_groups_staged<program, Configuration, Operands, outputs>(groups, bits);
+    }
     return;
   }
   struct task {
@@ -145,3 +155,7 @@ void multi_assign(F, const std::vector<multi_group<Operands>>& groups, device wh
 }
 
 }  // namespace heddle::inline v0::exec
+
+#if defined(__CUDACC__)
+#include <heddle/exec/cuda/launch_multi.cuh>  // lists on CUDA devices
+#endif

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <heddle/core/device.hpp>
+#include <heddle/core/site.hpp>
 #include <heddle/core/threads.hpp>
 
 namespace heddle::inline v0 {
@@ -21,6 +22,7 @@ struct launch_record {
   std::int64_t bytes = 0;       ///< operands read and outputs written, each once
   std::int64_t operations = 0;  ///< floating-point ones, where the launch counts them
   heddle::device device;
+  source_place statement;  ///< where it was written, if that is known
 };
 
 /// While it lives, collects the launches of all threads. At most one collects: a second one takes
@@ -74,8 +76,11 @@ namespace detail {
 /// Calls make() for the record, if anybody collects.
 template <class Make>
 void record_launch(Make make) {
-  if (profiler* p = profiler::active().load(std::memory_order_acquire)) [[unlikely]]
-    p->add(make());
+  if (profiler* p = profiler::active().load(std::memory_order_acquire)) [[unlikely]] {
+    launch_record record = make();
+    record.statement = current_statement();
+    p->add(record);
+  }
 }
 
 }  // namespace detail

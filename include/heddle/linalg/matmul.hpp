@@ -10,6 +10,21 @@
 
 namespace heddle::inline v0 {
 
+namespace linalg {
+
+/// An operand of a product on a device.
+struct product_operand {
+  storage* memory = nullptr;
+  std::byte* data = nullptr;
+};
+
+/// The seam to products on CUDA devices, of f64, f32, f16 and bf16: cuda/cublaslt.cuh.
+inline constinit std::atomic<void (*)(dtype, const product&, const product_operand& a,
+                                      const product_operand& b, const product_operand& c, device)>
+    cuda_product_in_place{nullptr};
+
+}  // namespace linalg
+
 namespace linalg::detail {
 
 /// Whether products of T go to oneDNN in this configuration. OpenMP's run-time library reports
@@ -67,10 +82,6 @@ constexpr int result_rank(int a, int b) noexcept {
   raise<device_error>("heddle::matmul: the operands are on different devices: ", a, " and ", b,
                       "; move one with to(device)");
 }
-[[noreturn]] HEDDLE_COLD inline void raise_no_backend(device where) {
-  raise<device_error>("heddle::matmul: no matrix product is compiled for ", where,
-                      "; this build runs on host devices");
-}
 
 /// An operand's memory.
 template <class T>
@@ -110,16 +121,7 @@ HEDDLE_COLD void make_dense(const product& p, matrix& x, elements<const T>& from
   from.memory = static_cast<handle<storage>&&>(copy);
 }
 
-/// One launch of a product on the device of its operands; `bytes` is what the profiler is told.
-template <class T, class Configuration>
-void launch_product(product& p, elements<const T> a, elements<const T> b, elements<T> c,
-                    std::int64_t bytes, device where) {
-  if (where.is_meta()) return;
-  if (!where.is_host()) raise_no_backend(where);
-  if constexpr (by_onednn<T, Configuration>) {
-    if (!layout_of(p.a, p.m, p.k).direct) make_dense(p, p.a, a, p.m, p.k, where);
-    if (!layout_of(p.b, p.k, p.n).direct) make_dense(p, p.b, b, p.k, p.n, where);
-  }
+HEDDLE_COLD inline void record_product(const product& p, std::int64_t bytes, device where) {
   heddle::detail::record_launch([&] {
     launch_record record;
     record.name = "matmul";
@@ -129,6 +131,42 @@ void launch_product(product& p, elements<const T> a, elements<const T> b, elemen
     record.device = where;
     return record;
   });
+}
+
+template <class T>
+void launch_on_cuda(product& p, elements<const T> a, elements<const T> b, const elements<T>& c,
+                    std::int64_t bytes, device where) {
+  const auto run = cuda_product_in_place.load(std::memory_order_acquire);
+  if (run == nullptr) {
+    raise<device_error>("heddle::matmul: no matrix product is linked for ", where,
+                        "; link heddle::cuda, which brings cuBLASLt");
+  }
+  if constexpr (!is_floating(dtype_of<T>)) {
+    raise<type_error>("heddle::matmul: products of ", dtype_of<T>,
+                      " are computed on the host, not on ", where,
+                      "; move the operands to cpu(), or cast them to f64");
+  }
+  if (!layout_of(p.a, p.m, p.k).direct) make_dense(p, p.a, a, p.m, p.k, where);
+  if (!layout_of(p.b, p.k, p.n).direct) make_dense(p, p.b, b, p.k, p.n, where);
+  record_product(p, bytes, where);
+  const auto bytes_of = [](const T* at) {
+    return reinterpret_cast<std::byte*>(const_cast<T*>(at));
+  };
+  run(dtype_of<T>, p, {a.memory.get(), bytes_of(a.data)}, {b.memory.get(), bytes_of(b.data)},
+      {c.memory.get(), bytes_of(c.data)}, where);
+}
+
+/// One launch of a product on the device of its operands; `bytes` is what the profiler is told.
+template <class T, class Configuration>
+void launch_product(product& p, elements<const T> a, elements<const T> b, elements<T> c,
+                    std::int64_t bytes, device where) {
+  if (where.is_meta()) return;
+  if (where.is_cuda()) return launch_on_cuda<T>(p, std::move(a), std::move(b), c, bytes, where);
+  if constexpr (by_onednn<T, Configuration>) {
+    if (!layout_of(p.a, p.m, p.k).direct) make_dense(p, p.a, a, p.m, p.k, where);
+    if (!layout_of(p.b, p.k, p.n).direct) make_dense(p, p.b, b, p.k, p.n, where);
+  }
+  record_product(p, bytes, where);
   if (where.is_inline()) {
     run_product<T, Configuration>(p, a.data, b.data, c.data);
     return;
@@ -179,7 +217,7 @@ auto as_leaf(const E& e) {
   if constexpr (is_leaf<E>) {
     return e;
   } else {
-    return evaluate(e);
+    return heddle::detail::evaluate_in<configuration>(e);
   }
 }
 template <class T, int Rank>
@@ -343,3 +381,7 @@ requires(linalg::detail::argument<A>::valid&& linalg::detail::argument<B>::valid
 }
 
 }  // namespace heddle::inline v0
+
+#if defined(__CUDACC__) && defined(HEDDLE_WITH_CUBLASLT)
+#include <heddle/linalg/cuda/cublaslt.cuh>  // products on CUDA devices
+#endif

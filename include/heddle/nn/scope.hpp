@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include <heddle/core/device.hpp>
+#include <heddle/core/backend.hpp>
 
 namespace heddle::inline v0 {
 
@@ -123,15 +123,28 @@ class call_scope : public module_call {
     if (observer_ != nullptr) [[unlikely]]
       observer_->enter(*this);
     current_call = this;
+    if (device.is_cuda()) [[unlikely]]
+      open_range();
   }
   ~call_scope() {
+    if (services_ != nullptr) services_->pop_range();
     current_call = parent();
     if (observer_ != nullptr) [[unlikely]]
       observer_->leave(*this);
   }
 
  private:
+  /// For a profiler of the device's: a range of the module's name.
+  HEDDLE_COLD void open_range() {
+    const cuda_services* const found = cuda_services_in_place.load(std::memory_order_acquire);
+    if (found == nullptr || !found->ranges_are_read()) return;
+    const std::string name = qualified_name();
+    found->push_range(name.empty() ? "model" : name.c_str());
+    services_ = found;
+  }
+
   call_observer* observer_;
+  const cuda_services* services_ = nullptr;
 };
 
 }  // namespace detail

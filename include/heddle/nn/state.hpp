@@ -42,7 +42,7 @@ class any_parameter : public detail::parameter_handle {
       detail::raise_value_extents("copy_", to_string(values.extents().data(), values.rank()),
                                   to_string(extents().data(), rank()));
     }
-    if (state().materialised && device().is_host() && values.device().is_host()) {
+    if (state().materialised && !device().is_meta() && !values.device().is_meta()) {
       state().value().copy_(values);
     } else {
       state().replace(values.to(device()).clone());

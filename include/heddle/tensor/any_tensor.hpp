@@ -137,8 +137,8 @@ class any_tensor {
     return copied_to(where);
   }
 
-  /// Copies the elements of another tensor into this one's, in place, from any host device.
-  /// Throws type_error or shape_error where dtype or extents differ, device_error off the host.
+  /// Copies the elements of another tensor into this one's, in place, from any device.
+  /// Throws type_error or shape_error where dtype or extents differ, device_error on `meta()`.
   const any_tensor& copy_(const any_tensor& from) const {
     require_defined("copy_");
     from.require_defined("copy_");
@@ -156,9 +156,9 @@ class any_tensor {
     }
     storage_->bump_version();
     if (device().is_meta() && from.device().is_meta()) return *this;
-    if (!device().is_host() || !from.device().is_host()) {
-      raise<device_error>("heddle::copy_: the elements of both are not in host memory: ",
-                          from.device(), " into ", device(), "; host devices are cpu() and cpu(i)");
+    if (device().is_meta() || from.device().is_meta()) {
+      raise<device_error>("heddle::copy_: a tensor on meta has no elements: ", from.device(),
+                          " into ", device(), "; make it on another device");
     }
     const bool overlap = detail::overlaps(map(), from.map());
     const any_tensor source = overlap ? from.clone() : from;

@@ -259,6 +259,21 @@ struct queued_copy {
   }
 };
 
+/// The seam to copies that CUDA devices take part in: tensor/cuda/copy.cuh.
+struct cuda_copies {
+  void (*copy)(const element_range& to, const element_range& from, const std::int64_t* extents,
+               int rank, std::size_t element_size);
+  void (*fill)(const element_range& to, const void* element, const std::int64_t* extents, int rank,
+               std::size_t element_size);
+};
+inline constinit std::atomic<const cuda_copies*> cuda_copies_in_place{nullptr};
+
+/// Throws device_error where no unit of the program has been compiled by nvcc.
+inline const cuda_copies& copies_of_cuda(device where) {
+  static_cast<void>(cuda_backend(where, "copy"));
+  return *cuda_copies_in_place.load(std::memory_order_acquire);
+}
+
 /// Copies between host storages, in the order of the source's stream: at once where that is inline.
 /// The destination is new: nothing else uses it yet. Its stream waits, so that a stage that hands
 /// on its result never waits for the one that receives it.
@@ -267,9 +282,9 @@ inline void copy_elements(const element_range& to, const element_range& from,
   const device source = from.held->device();
   const device destination = to.held->device();
   if (source.is_meta() || destination.is_meta()) return;
-  if (!source.is_host() || !destination.is_host()) {
-    raise<device_error>("heddle::copy: this program is built without the devices' backend: ",
-                        source, " to ", destination, "; host devices are cpu() and cpu(i)");
+  if (source.is_cuda() || destination.is_cuda()) [[unlikely]] {
+    const device first = source.is_cuda() ? source : destination;
+    return copies_of_cuda(first).copy(to, from, extents, rank, element_size);
   }
   const stream sender = current_stream(source);
   if (sender.is_inline()) {
@@ -293,6 +308,12 @@ inline void copy_elements(const element_range& to, const element_range& from,
 /// both streams, and before what follows on either.
 inline void overwrite_elements(const element_range& to, const element_range& from,
                                const std::int64_t* extents, int rank, std::size_t element_size) {
+  const device source = from.held->device();
+  const device destination = to.held->device();
+  if (source.is_cuda() || destination.is_cuda()) [[unlikely]] {
+    const device first = source.is_cuda() ? source : destination;
+    return copies_of_cuda(first).copy(to, from, extents, rank, element_size);
+  }
   const stream receiver = current_stream(to.held->device());
   const stream sender = current_stream(from.held->device());
   event written;
@@ -313,6 +334,9 @@ inline void fill_elements(const element_range& to, const void* element, const st
                           int rank, std::size_t element_size) {
   const device where = to.held->device();
   if (where.is_meta()) return;
+  if (where.is_cuda()) [[unlikely]] {
+    return copies_of_cuda(where).fill(to, element, extents, rank, element_size);
+  }
   const stream queue = current_stream(where);
   if (queue.is_inline()) {
     strided_fill(static_cast<std::byte*>(to.data), to.strides, element, extents, rank,
@@ -350,3 +374,7 @@ HEDDLE_INLINE void make_readable(const storage* held, const char* function) {
 }
 
 }  // namespace heddle::inline v0::detail
+
+#if defined(__CUDACC__)
+#include <heddle/tensor/cuda/copy.cuh>  // copies on CUDA devices
+#endif

@@ -23,6 +23,7 @@ namespace detail {
 /// A new tensor of elements `value_at(position)`, in row-major order.
 template <class T, int Rank, class Function>
 tensor<T, Rank> tabulate(const extents<Rank>& extents, device where, Function value_at) {
+  if (where.is_cuda()) return tabulate<T, Rank>(extents, cpu(), value_at).to(where);
   tensor<T, Rank> result = tensor<T, Rank>::allocate(extents, where);
   T* const data = result.data();
   const std::int64_t count = data == nullptr ? 0 : result.size();
@@ -66,7 +67,10 @@ template <class T, int Rank>
                                    device where = cpu()) {
   tensor<T, Rank> result = tensor<T, Rank>::allocate(extents, where);
   const T element = static_cast<T>(value);
-  if (!where.is_meta()) {
+  if (where.is_cuda()) {
+    detail::fill_elements({result.storage(), result.data(), result.strides().data()}, &element,
+                          extents.data(), Rank, sizeof(T));
+  } else if (!where.is_meta()) {
     detail::strided_fill(reinterpret_cast<std::byte*>(result.data()), result.strides().data(),
                          &element, extents.data(), Rank, sizeof(T));
   }

@@ -108,6 +108,7 @@ template <class T, int Rank>
 /// The integers 0 to n - 1 in random order (Fisher and Yates). Throws shape_error for negative n.
 [[nodiscard]] inline tensor<std::int64_t, 1> randperm(std::int64_t n, generator& from,
                                                       device where = cpu()) {
+  if (where.is_cuda()) return randperm(n, from, cpu()).to(where);
   tensor<std::int64_t, 1> result =
       detail::tabulate<std::int64_t, 1>({n}, where, [](std::int64_t i) { return i; });
   std::int64_t* const data = result.data();

@@ -10,6 +10,7 @@
 #include <heddle/core/dtype.hpp>
 #include <heddle/core/extents.hpp>
 #include <heddle/core/memory.hpp>
+#include <heddle/core/site.hpp>
 #include <heddle/tensor/concept.hpp>
 #include <heddle/tensor/copy.hpp>
 #include <heddle/tensor/indexing.hpp>
@@ -144,15 +145,18 @@ class tensor {
     }
   }
 
-  /// Evaluates an expression of the same rank and dtype.
+  /// Evaluates an expression of the same rank and dtype. Errors name the file and line.
   template <class E, class Configuration = configuration>
-  requires detail::expression_other_than<E, tensor> tensor(const E& e) {
+  requires detail::expression_other_than<E, tensor> tensor(const E& e,
+                                                           const char* file = __builtin_FILE(),
+                                                           int line = __builtin_LINE()) {
     static_assert(E::rank == Rank,
                   "heddle::tensor: the expression's rank is not the tensor's; "
                   "write tensor<T, rank of the expression>");
     static_assert(E::type == type,
                   "heddle::tensor: the expression's dtype is not the tensor's; write cast<T>(x)");
     if constexpr (E::rank == Rank && E::type == type) {
+      const detail::statement_scope here(file, line);
       *this = detail::evaluate_expression<Configuration>(e);
     }
   }
@@ -220,6 +224,7 @@ class tensor {
 
   /// The only element. Throws shape_error where there are more or none, device_error off the host.
   [[nodiscard]] T item() const {
+    if (storage_ && storage_->device().is_cuda()) return to(cpu()).item();
     detail::make_readable(storage_.get(), "item");
     if (size() != 1) {
       raise<shape_error>("heddle::item: the tensor does not hold one element: ", extents_,

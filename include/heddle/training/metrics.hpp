@@ -32,11 +32,22 @@ class running_mean {
   double weight_ = 0;
 };
 
+namespace detail {
+
+/// x, or a copy of it that the host can read.
+template <class T, int Rank>
+tensor<T, Rank> on_host(const tensor<T, Rank>& x) {
+  return x.defined() && x.device().is_cuda() ? x.to(cpu()) : x;
+}
+
+}  // namespace detail
+
 /// The index of the largest value of each row of x, (rows, columns): (rows), on cpu(). The first of
 /// equal ones; a NaN counts as largest, as PyTorch's `argmax`. Throws shape_error for rows without
-/// columns, device_error off the host.
+/// columns, device_error on meta().
 template <class T>
-[[nodiscard]] tensor<std::int64_t, 1> largest_of_rows(const tensor<T, 2>& x) {
+[[nodiscard]] tensor<std::int64_t, 1> largest_of_rows(const tensor<T, 2>& given) {
+  const tensor<T, 2> x = detail::on_host(given);
   detail::make_readable(x.storage().get(), "largest_of_rows");
   const std::int64_t rows = x.extents()[0], columns = x.extents()[1];
   if (columns == 0 && rows > 0) {
@@ -67,9 +78,11 @@ class accuracy {
   /// logits: (samples, classes), or anything that rises with them; labels: (samples), 0 to classes
   /// - 1. A row with a NaN counts as wrong. Returns the number of right ones among these. Throws
   /// shape_error where the numbers of samples differ, index_error for a label that is no class,
-  /// device_error off the host.
+  /// device_error on meta().
   template <class T, class Label>
-  std::int64_t add(const tensor<T, 2>& logits, const tensor<Label, 1>& labels) {
+  std::int64_t add(const tensor<T, 2>& given_logits, const tensor<Label, 1>& given_labels) {
+    const tensor<T, 2> logits = detail::on_host(given_logits);
+    const tensor<Label, 1> labels = detail::on_host(given_labels);
     static_assert(is_integral(dtype_of<Label>), "heddle::accuracy: labels are integers");
     if (labels.extents()[0] != logits.extents()[0]) {
       raise<shape_error>(

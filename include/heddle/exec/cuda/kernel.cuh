@@ -2,9 +2,9 @@
 // The kernels: the bodies, called by the threads of a device.
 #pragma once
 
-#include <cuda_runtime.h>
-
+#include <heddle/core/cuda/kernel.cuh>
 #include <heddle/exec/cuda/group.hpp>
+#include <heddle/exec/cuda/multi.hpp>
 
 namespace heddle::inline v0::exec::cuda {
 
@@ -37,14 +37,40 @@ __global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time(Access))
   run_in_block<Program, First, Access>(arguments);
 }
 
-/// Queues a launch; whether that worked is the runtime's answer.
+/// Names the kernel to its observer.
+template <class Program, int First, access Access>
+struct kernel_id {};
+
+/// Queues a launch on the current device; whether that worked is the runtime's answer.
 template <class Program, int First, access Access>
 [[nodiscard]] cudaError_t launch_kernel(const group_arguments<Program, First>& arguments,
                                         int blocks, int team, cudaStream_t stream) {
   static_assert(sizeof arguments <= parameter_limit,
                 "heddle: the statement has too many operands for one CUDA kernel: its parameters "
                 "exceed what a launch takes; store a part of it in a tensor first");
+  heddle::detail::kernel_observer<kernel_id<Program, First, Access>>::before_launch();
   kernel<Program, First, Access>
+      <<<static_cast<unsigned>(blocks), static_cast<unsigned>(team), 0, stream>>>(arguments);
+  return cudaPeekAtLastError();
+}
+
+/// The kernel of an element-wise program over a list of tensors.
+template <class Program, access Access, int Groups>
+__global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time(Access))
+    multi_kernel(const __grid_constant__ multi_arguments<Program, Groups> arguments) {
+  __shared__ alignas(16) std::byte scratch[scratch_bytes + 16];
+  const block_team team(scratch, static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x));
+  run_multi<Program, Access>(team, arguments);
+}
+template <class Program, access Access, int Groups>
+struct multi_kernel_id {};
+
+template <class Program, access Access, int Groups>
+[[nodiscard]] cudaError_t launch_multi_kernel(const multi_arguments<Program, Groups>& arguments,
+                                              int blocks, int team, cudaStream_t stream) {
+  static_assert(sizeof arguments <= parameter_limit);
+  heddle::detail::kernel_observer<multi_kernel_id<Program, Access, Groups>>::before_launch();
+  multi_kernel<Program, Access, Groups>
       <<<static_cast<unsigned>(blocks), static_cast<unsigned>(team), 0, stream>>>(arguments);
   return cudaPeekAtLastError();
 }

@@ -3,8 +3,10 @@
 // kernel's parameters.
 #pragma once
 
+#include <vector>
+
 #include <heddle/exec/cuda/body.hpp>
-#include <heddle/exec/multi.hpp>
+#include <heddle/exec/multi_group.hpp>
 
 namespace heddle::inline v0::exec::cuda {
 

@@ -13,25 +13,31 @@ inline constexpr int max_flat_reads = 16;
 inline constexpr int max_flat_outputs = 16;
 inline constexpr int max_flat_operands = max_flat_reads + max_flat_outputs;
 
-template <class Program>
-consteval bool is_flat() {
-  const auto& p = plan_of<Program>;
-  if (p.sizes.nests != 1 || p.sizes.passes != 1 || p.sizes.reductions != 0) return false;
-  if (p.nests[0].domain == 0 || p.nests[0].barrier != 0 || p.nests[0].scatters) return false;
-  if (p.sizes.reads > max_flat_reads || p.sizes.outputs > max_flat_outputs) return false;
-  for (std::size_t i = 0; i < p.sizes.reads; ++i) {
+/// One condition, not a series of returns: for some programs they are constants, and nvcc warns of
+/// what stands behind a return.
+template <class Plan>
+constexpr bool is_flat_plan(const Plan& p, int node_count) {
+  const auto domain = p.nests[0].domain;
+  bool flat = p.sizes.nests == 1 && p.sizes.passes == 1 && p.sizes.reductions == 0;
+  flat = flat && domain != 0 && p.nests[0].barrier == 0 && !p.nests[0].scatters;
+  flat = flat && p.sizes.reads <= max_flat_reads && p.sizes.outputs <= max_flat_outputs;
+  for (std::size_t i = 0; flat && i < p.sizes.reads; ++i) {
     const graph::axis_mask mask = graph::mask_of(p.reads[i].map);
-    if (mask != 0 && mask != p.nests[0].domain) return false;
+    flat = mask == 0 || mask == domain;
   }
-  for (std::size_t i = 0; i < p.sizes.outputs; ++i) {
-    if (graph::mask_of(p.outputs[i].map) != p.nests[0].domain) return false;
+  for (std::size_t i = 0; flat && i < p.sizes.outputs; ++i) {
+    flat = graph::mask_of(p.outputs[i].map) == domain;
   }
   // `count` and coordinates want the real extents
-  for (int i = 0; i < Program::node_count; ++i) {
+  for (int i = 0; flat && i < node_count; ++i) {
     const op code = p.graph_nodes[static_cast<std::size_t>(i)].code;
-    if (code == op::iota || is_random(code) || code == op::gather) return false;
+    flat = code != op::iota && !is_random(code) && code != op::gather;
   }
-  return true;
+  return flat;
+}
+template <class Program>
+consteval bool is_flat() {
+  return is_flat_plan(plan_of<Program>, Program::node_count);
 }
 
 /// Positions in increasing order lie on increasing axes: else the runs differ.

@@ -5,6 +5,7 @@
 
 #include <heddle/core/stream.hpp>
 #include <heddle/exec/profiler.hpp>
+#include <heddle/exec/staged.hpp>
 #include <heddle/tensor/tensor.hpp>
 
 namespace heddle::inline v0::exec::host {
@@ -77,8 +78,19 @@ G sum_to(const G& from, extents<Rank>& e, unsigned summed, device where) {
         1,
         (element_count(whole) + element_count(e)) * static_cast<std::int64_t>(sizeof(T)),
         0,
-        where};
+        where,
+        {}};
   });
+  if (where.is_cuda()) {
+    exec::detail::host_copies copies;
+    copies.add(from.memory.get(), false);
+    copies.add(made.memory.get(), true);
+    detail::sum_axes(reinterpret_cast<const T*>(copies.place_of(from.memory.get(), from.data)),
+                     reinterpret_cast<T*>(copies.place_of(made.memory.get(), made.data)),
+                     whole.data(), Rank, summed);
+    copies.write_back();
+    return made;
+  }
   current_stream(where).enqueue([source = from.memory, from_data = from.data, keep = made.memory,
                                  to_data = made.data, whole, summed] {
     detail::sum_axes(reinterpret_cast<const T*>(from_data), reinterpret_cast<T*>(to_data),

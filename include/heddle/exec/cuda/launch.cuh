@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Programs on CUDA devices: from a launch's operands to kernels in a stream.
+#pragma once
+
+#include <heddle/core/cuda/range.cuh>
+#include <heddle/exec/cuda/kernel.cuh>
+#include <heddle/exec/cuda/prepare.hpp>
+#include <heddle/exec/host/run.hpp>
+#include <heddle/tensor/cuda/copy.cuh>
+
+namespace heddle::inline v0::exec::cuda {
+
+namespace detail {
+
+using heddle::detail::check_cuda;
+using heddle::detail::cuda_device_scope;
+using heddle::detail::cuda_state;
+using heddle::detail::cuda_stream;
+using heddle::detail::stream_state;
+
+/// Blocks that keep a device busy: several on each multiprocessor.
+inline int blocks_for(int index) {
+  static constinit std::atomic<int> known[max_cuda_devices]{};
+  int blocks = known[index].load(std::memory_order_relaxed);
+  if (blocks == 0) [[unlikely]] {
+    int multiprocessors = 0;
+    check_cuda(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index),
+               "evaluate");
+    blocks = 8 * multiprocessors;
+    known[index].store(blocks, std::memory_order_relaxed);
+  }
+  return blocks;
+}
+
+/// The bits of a reduction's identity, as partial results hold it.
+inline std::uint64_t identity_bits(op code, dtype type) {
+  std::byte value[8] = {};
+  host::detail::fill_identity(value, 1, code, type);
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, value, sizeof bits);
+  return bits;
+}
+
+inline void fill_partials(const identity_fill& fill, cudaStream_t stream) {
+  const std::int64_t extent = fill.count, stride = 1;
+  std::size_t size = 0;
+  host::detail::with_lane_type(fill.type, [&size](auto zero) { size = sizeof zero; });
+  heddle::detail::copy_within({&extent, 1, size}, {fill.at, &stride}, {nullptr, nullptr},
+                              identity_bits(fill.code, fill.type), stream);
+}
+
+inline void clear_scattered(const plan_view& p, const launch& l, cudaStream_t stream) {
+  for (int k = 0; k < p.nest_count; ++k) {
+    if (!p.nests[k].scatters) continue;
+    host::detail::for_each_table(
+        p, p.nests[k], l, [&](const output_info& out, const operand& o, std::int64_t count) {
+          if (count == 0 || o.accumulates) return;
+          check_cuda(cudaMemsetAsync(o.data, 0, static_cast<std::size_t>(count) * size_of(out.type),
+                                     stream),
+                     "evaluate");
+        });
+  }
+}
+
+template <class Program, int First>
+void launch_from(prepared<Program>& ready, const launch& l, cudaStream_t stream) {
+  if constexpr (First < static_cast<int>(plan_of<Program>.sizes.nests)) {
+    const auto arguments = ready.template group<First>(l);
+    const nest_choice choice = ready.choice(First);
+    cudaError_t code = cudaSuccess;
+    switch (choice.how) {
+      case access::strided:
+        code = launch_kernel<Program, First, access::strided>(arguments, choice.blocks, choice.team,
+                                                              stream);
+        break;
+      case access::wide:
+        code = launch_kernel<Program, First, access::wide>(arguments, choice.blocks, choice.team,
+                                                           stream);
+        break;
+      default:
+        if constexpr (nest_layout<Program, First>::inner_in_row) {
+          code = launch_kernel<Program, First, access::resident>(arguments, choice.blocks,
+                                                                 choice.team, stream);
+        }
+    }
+    check_cuda(code, "evaluate");
+    launch_from<Program, decltype(arguments)::end>(ready, l, stream);
+  }
+}
+
+/// Whether a program's kernels need the stream's words.
+template <class Program>
+consteval bool needs_words() {
+  const auto& p = plan_of<Program>;
+  for (std::size_t i = 0; i < p.sizes.nests; ++i) {
+    if (p.nests[i].terminal || p.nests[i].scatters) return true;
+  }
+  for (std::size_t i = 0; i < p.sizes.reads; ++i) {
+    if (p.reads[i].gathered) return true;
+  }
+  return false;
+}
+
+}  // namespace detail
+
+/// Queues a program on the current stream of its device. `owners`: the storages of inputs and
+/// outputs.
+template <class Program, class Configuration>
+void run_program(const launch& l, int inputs, int outputs, storage* const* owners, device where) {
+  const heddle::detail::launch_range range("evaluate");
+  const handle<detail::stream_state> queue = heddle::detail::state_of(current_stream(where));
+  const detail::cuda_device_scope scope(where.index, "evaluate");
+  detail::cuda_stream& state = detail::cuda_state(queue);
+  for (int i = 0; i < inputs + outputs; ++i) {
+    if (owners[i] != nullptr) owners[i]->record_stream(state);
+  }
+  launch_limits limits;
+  limits.max_blocks = detail::blocks_for(where.index);
+  prepared<Program> ready(l, limits);
+  handle<storage> workspace;
+  if (ready.workspace_bytes() > 0) {
+    workspace = storage::allocate(static_cast<std::size_t>(ready.workspace_bytes()), where);
+  }
+  detail::cuda_stream::words words;
+  if constexpr (detail::needs_words<Program>()) words = state.get_words();
+  ready.place(workspace ? workspace->data() : nullptr, words.ticket, words.bad_index);
+  ready.for_each_fill(l,
+                      [&](const identity_fill& fill) { detail::fill_partials(fill, state.get()); });
+  detail::clear_scattered(view_of<Program>(), l, state.get());
+  detail::launch_from<Program, 0>(ready, l, state.get());
+}
+
+}  // namespace heddle::inline v0::exec::cuda

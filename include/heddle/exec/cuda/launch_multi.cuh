@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Lists of tensors on CUDA devices, as an optimizer's step: one kernel for as many as its
+// parameters hold.
+#pragma once
+
+#include <heddle/exec/cuda/launch.cuh>
+#include <heddle/exec/multi.hpp>
+
+namespace heddle::inline v0::exec::cuda {
+
+/// Queues a program over a list of tensors.
+template <class Program, class Configuration, int Operands>
+void run_multi_program(const multi_group<Operands>* groups, std::size_t count,
+                       const scalar_bits* scalars, device where) {
+  constexpr int per_launch = 64;
+  constexpr int team = 256;
+  const heddle::detail::launch_range range("multi_assign");
+  const handle<detail::stream_state> queue = heddle::detail::state_of(current_stream(where));
+  const detail::cuda_device_scope scope(where.index, "multi_assign");
+  detail::cuda_stream& state = detail::cuda_state(queue);
+  for (std::size_t k = 0; k < count; ++k) {
+    for (storage* owner : groups[k].owners) {
+      if (owner != nullptr) owner->record_stream(state);
+    }
+  }
+  const multi_launches<Program, Operands, per_launch> launches(groups, count, scalars, team,
+                                                               detail::blocks_for(where.index));
+  for (const auto& one : launches.all()) {
+    detail::check_cuda(one.how == access::wide ? launch_multi_kernel<Program, access::wide>(
+                                                     one.with, one.blocks, team, state.get())
+                                               : launch_multi_kernel<Program, access::strided>(
+                                                     one.with, one.blocks, team, state.get()),
+                       "multi_assign");
+  }
+}
+
+}  // namespace heddle::inline v0::exec::cuda

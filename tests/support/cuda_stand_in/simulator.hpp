@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The one stand-in of the process: memory, streams and faults behind a lock, and the frame around
+// each of the runtime's functions.
+#pragma once
+
+#include <map>
+
+#include "scheduler.hpp"
+
+// What a memory pool's handle points to; each device has its default one.
+struct CUmemPoolHandle_st {
+  int device = 0;
+  std::uint64_t release_threshold = 0;
+  int reuse[4] = {1, 1, 1, 1};
+};
+
+namespace stand_in {
+
+/// How a call counts and fails.
+enum class call_kind : std::uint8_t {
+  plain,
+  allocation,
+  launch,
+  release,  ///< fails only after a sticky error, and releases even then
+};
+
+/// What belongs to a thread of the program.
+struct thread_state {
+  std::uint64_t generation = 0;
+  int device = 0;
+  cudaError_t last_error = cudaSuccess;
+  struct configuration {
+    dim3 grid, block;
+    std::size_t shared_bytes;
+    cudaStream_t stream;
+  };
+  std::vector<configuration> pushed;  ///< by <<<…>>>
+};
+
+/// What an operation of the runtime is.
+struct work {
+  std::string name;
+  std::vector<range> accesses;
+  std::function<void()> run;
+  bool outside = false;
+  bool host_function = false;
+  const vector_clock* after = nullptr;  ///< an event's
+  int device = -1;                      ///< of a kernel
+};
+
+/// What is behind a handle of a library.
+struct library_object {
+  const char* kind = "";
+  std::uint64_t ordinal = 0;
+  int device = 0;
+  bool destroyed = false;
+  std::shared_ptr<void> value;
+};
+
+/// What reset() makes anew.
+struct world {
+  finding_list findings;
+  memory_map memory{findings};
+  scheduler streams{findings};
+  int devices = 2;
+  bool peers = true;
+  cudaError_t absent = cudaSuccess;  ///< no device, and why
+  cudaError_t sticky = cudaSuccess;
+  std::map<int, CUmemPoolHandle_st> pools;
+  std::map<const void*, library_object> objects;
+  std::uint64_t objects_made = 0;
+
+  struct counted {
+    std::uint64_t done = 0;
+    std::uint64_t left = 0;  ///< until one fails; 0: none does
+    cudaError_t how = cudaErrorMemoryAllocation;
+    /// Whether this one fails.
+    bool count() { return ++done, left > 0 && --left == 0; }
+  };
+  counted calls, allocations, launches;
+};
+
+class simulator {
+ public:
+  static simulator& instance();
+
+  std::mutex guard;
+  std::unique_ptr<world> now = std::make_unique<world>();
+  std::uint64_t generation = 1;
+  int team_fault = 0;
+  std::map<const void*, kernel_body> bodies;        ///< by stub
+  std::map<const void*, std::string> kernel_names;  ///< by stub, of all kernels in the program
+  std::vector<std::string> variables;               ///< device variables that were registered
+  std::vector<std::unique_ptr<world>> past;         ///< so that no handle is ever used again
+
+  thread_state& thread();
+
+  /// Whether a call goes on.
+  cudaError_t begin_call(call_kind kind, const char* name);
+  cudaError_t end_call(cudaError_t how);
+  /// From now on every call answers `how`, and nothing runs.
+  void break_down(cudaError_t how);
+
+  /// Queues an operation; false where an access is out of range, and it does not run.
+  bool queue(hold& h, stream_state& s, work w, moment* at = nullptr);
+  /// The clock and label of something the host does itself.
+  accessor host_does(const std::string& name, vector_clock& clock);
+};
+
+bool is_sticky(cudaError_t how);
+
+/// The frame around a function of the runtime: f(world, lock) is its answer.
+template <class F>
+cudaError_t call(call_kind kind, const char* name, F f) {
+  simulator& s = simulator::instance();
+  hold h(s.guard);
+  const cudaError_t may = s.begin_call(kind, name);
+  if (may != cudaSuccess) return s.end_call(may);
+  return s.end_call(f(*s.now, h));
+}
+
+/// Which device a call is for.
+inline int current_device() { return simulator::instance().thread().device; }
+
+}  // namespace stand_in
