@@ -54,7 +54,8 @@ inline int parse(int count, char** arguments, options& given) {
   app.add_option("--batch", given.batch, "Images in a batch")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--device", given.device, "cpu, or cpu:0 to cpu:63")->capture_default_str();
+  app.add_option("--device", given.device, "cpu, cpu:0 to cpu:63, or cuda:0 and on")
+      ->capture_default_str();
   app.add_option("--data", given.data, "The images and labels")->capture_default_str();
   auto* save = app.add_option("--save", given.save, "Keep the last seed's weights (safetensors)")
                    ->check(names_a_file);
