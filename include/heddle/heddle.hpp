@@ -2,6 +2,10 @@
 // The umbrella: everything but io/, tensorboard/ and the network backends of distributed/.
 #pragma once
 
+#include <heddle/algorithm/scan.hpp>
+#include <heddle/algorithm/sort.hpp>
+#include <heddle/algorithm/topk.hpp>
+#include <heddle/algorithm/unique.hpp>
 #include <heddle/autograd/cursor.hpp>
 #include <heddle/autograd/function.hpp>
 #include <heddle/autograd/grad.hpp>

@@ -286,3 +286,13 @@ TEST_CASE("from_int64 rounds once") {
   check(std::numeric_limits<std::int64_t>::max());
   CHECK(wrong == 0);
 }
+
+TEST_CASE("integers wrap around") {
+  CHECK(math::add(INT64_MAX, std::int64_t{1}) == INT64_MIN);
+  CHECK(math::subtract(INT64_MIN, std::int64_t{1}) == INT64_MAX);
+  CHECK(math::multiply(INT32_MAX, 2) == -2);
+  CHECK(math::abs(INT64_MIN) == INT64_MIN);
+  CHECK(math::add(std::uint8_t{250}, std::uint8_t{10}) == 4);
+  CHECK(math::multiply(std::uint8_t{20}, std::uint8_t{20}) == 144);
+  CHECK(math::add(0.1, 0.2) == 0.1 + 0.2);
+}

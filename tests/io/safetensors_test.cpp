@@ -129,7 +129,7 @@ TEST_CASE(
   heddle::safetensors file = load_safetensors(place / "x");
   tensor<float, 1> v = file.at("v").as<float, 1>();
   tensor<float, 1> w = file.at("w").as<float, 1>();
-  CHECK(v.storage() == w.storage());
+  CHECK(v.storage() != w.storage());  // one memory, versions of their own
   CHECK(w.data() == v.data() + 1);
   file = {};
   w.fill_(7.f);
@@ -278,6 +278,18 @@ TEST_CASE("rules of the sizes: checked multiplication, bounded rank and count") 
 TEST_CASE("elements of BOOL are 0 or 1") {
   CHECK(has(refusal(R"({"a":{"dtype":"BOOL","shape":[3],"data_offsets":[0,3]}})", 3),
             "a BOOL element is neither 0 nor 1: 2 at byte 65 of "));
+}
+
+TEST_CASE("a tensor of a file that is written to leaves the versions of the others") {
+  const heddle::safetensors file = loaded(file_of(
+      R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"b":{"dtype":"F32","shape":[4],"data_offsets":[16,32]}})",
+      32));
+  tensor<float, 1> a = file.tensors[0].second.as<float, 1>();
+  const tensor<float, 1> b = file.tensors[1].second.as<float, 1>();
+  const auto before = b.storage()->version();
+  a.fill_(1);
+  CHECK(a.storage()->version() == 1);
+  CHECK(b.storage()->version() == before);
 }
 
 TEST_CASE("a byte budget is kept") {

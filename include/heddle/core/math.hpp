@@ -26,7 +26,7 @@ HEDDLE_HD HEDDLE_INLINE T abs(T x) {
   } else if constexpr (T(-1) > T(0)) {
     return x;
   } else {
-    return x < T(0) ? T(T(0) - x) : x;
+    return x < T(0) ? subtract(T(0), x) : x;
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Conversions between 64-bit integers and floating point without their instructions, which no
-// x86 processor below AVX-512 has for vectors.
+// Arithmetic that wraps around, and conversions between 64-bit integers and floating point without
+// their instructions, which no x86 processor below AVX-512 has for vectors.
 #pragma once
 
 #include <type_traits>
@@ -8,6 +8,39 @@
 #include <heddle/core/math_format.hpp>
 
 namespace heddle::inline v0::math {
+
+namespace detail {
+
+/// What T is added and multiplied in: signed integers wrap around, which only unsigned ones do in
+/// C++. (Narrow unsigned types would be promoted to int.)
+template <class T>
+struct arithmetic_type {
+  using type = T;
+};
+template <class T>
+requires std::is_integral_v<T>
+struct arithmetic_type<T> {
+  using type = std::conditional_t<(sizeof(T) > 4), std::uint64_t, std::uint32_t>;
+};
+
+}  // namespace detail
+
+/// a + b, a - b and a b, wrapping around in integral T.
+template <class T>
+HEDDLE_HD HEDDLE_INLINE constexpr T add(T a, T b) {
+  using U = typename detail::arithmetic_type<T>::type;
+  return static_cast<T>(static_cast<U>(a) + static_cast<U>(b));
+}
+template <class T>
+HEDDLE_HD HEDDLE_INLINE constexpr T subtract(T a, T b) {
+  using U = typename detail::arithmetic_type<T>::type;
+  return static_cast<T>(static_cast<U>(a) - static_cast<U>(b));
+}
+template <class T>
+HEDDLE_HD HEDDLE_INLINE constexpr T multiply(T a, T b) {
+  using U = typename detail::arithmetic_type<T>::type;
+  return static_cast<T>(static_cast<U>(a) * static_cast<U>(b));
+}
 
 /// x without its fraction, as an integer. x must be finite and below 2^63 in magnitude.
 HEDDLE_HD HEDDLE_INLINE std::int64_t to_int64(double x) {

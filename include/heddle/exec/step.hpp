@@ -79,7 +79,7 @@ HEDDLE_HD HEDDLE_INLINE lane_t<To> convert(From x) {
 template <op Code, class T>
 HEDDLE_HD HEDDLE_INLINE T combine(T a, T b) {
   if constexpr (Code == op::sum) {
-    return static_cast<T>(a + b);
+    return math::add(a, b);
   } else if constexpr (std::is_floating_point_v<T>) {
     return Code == op::amax ? math::maximum(a, b) : math::minimum(a, b);
   } else {

@@ -74,7 +74,11 @@ constexpr symbol where(const symbol& condition, const symbol& a, const symbol& b
 HEDDLE_OP(
     neg, same,
     template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) {
-      return static_cast<T>(-x);
+      if constexpr (std::is_integral_v<T>) {
+        return math::subtract(T(0), x);
+      } else {
+        return static_cast<T>(-x);
+      }
     } static constexpr grads<1>
         derivative(symbol, symbol, symbol g) { return {-g}; })
 HEDDLE_OP(
@@ -120,7 +124,7 @@ HEDDLE_OP(
 HEDDLE_OP(
     square, same,
     template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T x) {
-      return static_cast<T>(x * x);
+      return math::multiply(x, x);
     } static constexpr grads<1>
         derivative(symbol x, symbol, symbol g) { return {g * 2 * x}; })
 HEDDLE_OP(
@@ -174,7 +178,7 @@ HEDDLE_OP(
 HEDDLE_OP(
     add, same,
     template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) {
-      return static_cast<T>(a + b);
+      return math::add(a, b);
     } static constexpr grads<2>
         derivative(symbol, symbol, symbol, symbol g) {
           return {g, g};
@@ -182,7 +186,7 @@ HEDDLE_OP(
 HEDDLE_OP(
     sub, same,
     template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) {
-      return static_cast<T>(a - b);
+      return math::subtract(a, b);
     } static constexpr grads<2>
         derivative(symbol, symbol, symbol, symbol g) {
           return {g, -g};
@@ -190,7 +194,7 @@ HEDDLE_OP(
 HEDDLE_OP(
     mul, same,
     template <class T> HEDDLE_HD HEDDLE_INLINE static T value(T a, T b) {
-      return static_cast<T>(a * b);
+      return math::multiply(a, b);
     } static constexpr grads<2>
         derivative(symbol a, symbol b, symbol, symbol g) {
           return {g * b, g * a};

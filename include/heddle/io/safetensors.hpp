@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -290,7 +291,13 @@ template <class Configuration = configuration>
     }
     any_tensor value;
     if (reinterpret_cast<std::uintptr_t>(data) % size_of(entry.type) == 0) {
-      value = detail::any_tensor_at(file, data, entry.type, entry.extents, entry.rank);
+      // the file's memory, but a storage of its own: with a version of its own
+      auto whole = std::make_unique<handle<storage>>(file);
+      const handle<storage> part = storage::wrap(
+          data, entry.end - entry.begin, cpu(),
+          [](void* held) { delete static_cast<handle<storage>*>(held); }, whole.get());
+      static_cast<void>(whole.release());
+      value = detail::any_tensor_at(part, data, entry.type, entry.extents, entry.rank);
     } else {
       value =
           any_tensor::allocate(entry.type, {entry.extents, static_cast<std::size_t>(entry.rank)});

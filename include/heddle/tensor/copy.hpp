@@ -61,11 +61,6 @@ struct merged_axes {
 };
 
 template <std::size_t Size>
-struct element_bytes {
-  std::byte bytes[Size];
-};
-
-template <std::size_t Size>
 void copy_row(std::byte* to, std::int64_t to_stride, const std::byte* from,
               std::int64_t from_stride, std::int64_t count) {
   constexpr auto size = static_cast<std::int64_t>(Size);

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include <heddle/core/cuda/stream.cuh>
-#include <heddle/core/memory.hpp>
 #include <heddle/core/site.hpp>
+#include <heddle/core/storage.hpp>
 #include <heddle/core/stream.hpp>
 
 namespace heddle::inline v0::detail {

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What goes wrong with a CUDA device, and what is said of it: absent devices, short memory, and
+// errors after which a process cannot use its devices any more. A program of its own: what it does
+// to the run-time is not for other tests.
+#include <string>
+
+#include "cuda_case.hpp"
+#include <doctest/doctest.h>
+
+#include <heddle/exec/evaluate.hpp>
+#include <heddle/tensor/creation.hpp>
+
+namespace {
+
+using namespace heddle;
+
+template <class Error, class F>
+std::string said(F f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("no driver, a stub of it and no device all read as no CUDA device") {
+  for (const cudaError_t how :
+       {cudaErrorInsufficientDriver, cudaErrorStubLibrary, cudaErrorNoDevice}) {
+    stand_in::no_device(how);
+    CHECK(cuda_device_count() == 0);
+    CHECK(said<device_error>([] { static_cast<void>(empty<float, 1>({4}, cuda(0))); }) ==
+          "heddle::allocate: no CUDA device: cuda:0; this machine has none, or no driver for it");
+    CHECK(said<device_error>([] { static_cast<void>(stream(cuda(0))); }) ==
+          "heddle::stream: no CUDA device: cuda:0; this machine has none, or no driver for it");
+  }
+  stand_in::no_device(cudaSuccess);
+  CHECK(cuda_device_count() == 2);
+  CHECK(said<device_error>([] { static_cast<void>(empty<float, 1>({4}, cuda(5))); }) ==
+        "heddle::allocate: there is no such device: cuda:5; this machine has cuda:0 to cuda:1");
+}
+
+TEST_CASE("short memory is reported with what there is, and with the statement") {
+  const support::cuda_case clean;
+  stand_in::set_capacity(0, std::size_t{80} << 10);
+  const tensor<float, 1> x = full<float, 1>({8192}, 1.0f, cuda(0));
+  const tensor<float, 1> y = x * 2;
+  const int line = __LINE__ + 1;
+  const std::string text = said<out_of_memory>([&] { const tensor<float, 1> z = x * y; });
+  CHECK(text.find("heddle::allocate: out of memory on cuda:0: 32768 bytes asked for; ") == 0);
+  CHECK(text.find("of 81920 bytes are free, heddle holds 65536 bytes live and") !=
+        std::string::npos);
+  CHECK(text.find("; in the statement at ") != std::string::npos);
+  CHECK(text.find("errors.cu:" + std::to_string(line)) != std::string::npos);
+  CHECK(memory_report(cuda(0)).find("cuda:0: 65536 bytes live") == 0);
+  stand_in::set_capacity(0, std::size_t{1} << 30);
+  CHECK(evaluate(x * y).to(cpu())(0) == 2);
+}
+
+TEST_CASE(
+    "an error that ends the use of the devices is said each time, and nothing is given back") {
+  stand_in::set_order(stand_in::order::random);
+  stand_in::reset_counters();
+  {
+    const tensor<float, 1> x = full<float, 1>({64}, 1.0f, cuda(0));
+    const tensor<float, 1> here = ones<float, 1>({64});
+    synchronize(cuda(0));
+    const std::size_t held = stand_in::live_allocations().size();
+    stand_in::fail_kernel(1, cudaErrorIllegalAddress);
+    const std::string first = said<cuda_error>([&] {
+      static_cast<void>(evaluate(x + 1));
+      synchronize(cuda(0));
+    });
+    CHECK(first.find("CUDA says cudaErrorIllegalAddress") != std::string::npos);
+    CHECK(first.find("the process cannot use its CUDA devices any more") != std::string::npos);
+    CHECK(detail::cuda_is_lost());
+    CHECK(!said<cuda_error>([&] { static_cast<void>(evaluate(x + 1)); }).empty());
+    CHECK(!said<cuda_error>([&] { static_cast<void>(x.to(cpu())); }).empty());
+    CHECK(!said<cuda_error>([&] { synchronize(cuda(0)); }).empty());
+    CHECK(stand_in::live_allocations().size() >= held);
+    CHECK(evaluate(here + 1)(0) == 2);  // the host goes on
+  }
+  collect_references();  // destructors have run, and nothing was thrown
+}
