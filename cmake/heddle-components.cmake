@@ -81,6 +81,8 @@ macro(heddle_find_cuda)
   else()
     add_library(heddle::cuda INTERFACE IMPORTED ${ARGN})
     target_compile_definitions(heddle::cuda INTERFACE HEDDLE_WITH_CUBLASLT=1)
+    # CMake 3.25 does not know how nvcc is asked for C++20.
+    target_compile_options(heddle::cuda INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>")
     target_link_libraries(heddle::cuda INTERFACE heddle::heddle CUDA::cudart CUDA::cublasLt)
   endif()
 endmacro()

@@ -3,7 +3,8 @@
 option(HEDDLE_WERROR "Treat warnings in heddle's tests, examples and benches as errors" OFF)
 
 add_library(heddle_warnings INTERFACE)
-target_compile_options(heddle_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow)
+target_compile_options(heddle_warnings INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow>")
 if(HEDDLE_WERROR)
-  target_compile_options(heddle_warnings INTERFACE -Werror)
+  target_compile_options(heddle_warnings INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Werror>"
+                                         "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>")
 endif()

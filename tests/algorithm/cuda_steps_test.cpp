@@ -131,13 +131,14 @@ void run_scan(const steps::scan_arguments<From, To, Sum>& a, int team, int block
   }));
 }
 
-/// Scans rows as pipeline.cuh does: whole, or in parts whose totals are scanned first.
+/// Scans rows as pipeline.cuh does: whole, or in parts whose totals are scanned first. The sums,
+/// and a 0 that is not to be written.
 template <class T>
 std::vector<cumsum_type<T>> scanned(const std::vector<T>& x, std::int64_t rows, std::int64_t length,
                                     std::int64_t span, bool exclusive, int team, fibre_order order,
                                     support::team_fault fault = {}) {
   using sum = algorithm::running_type<T>;
-  std::vector<cumsum_type<T>> to(x.size());
+  std::vector<cumsum_type<T>> to(x.size() + 1);
   steps::scan_arguments<T, cumsum_type<T>, sum> a{x.data(), to.data(), nullptr, nullptr,
                                                   rows,     length,    span,    exclusive};
   if (span < length) {
@@ -167,6 +168,7 @@ std::vector<float> whole_numbers(std::int64_t count) {
   return x;
 }
 
+/// Whether the sums are right, and nothing was written behind them.
 template <class T>
 bool is_scan(const std::vector<cumsum_type<T>>& got, const std::vector<T>& x, std::int64_t rows,
              std::int64_t length, bool exclusive) {
@@ -179,7 +181,7 @@ bool is_scan(const std::vector<cumsum_type<T>>& got, const std::vector<T>& x, st
       if (got[at] != static_cast<cumsum_type<T>>(exclusive ? before : sum)) return false;
     }
   }
-  return true;
+  return got[at] == cumsum_type<T>(0);
 }
 
 }  // namespace
@@ -248,7 +250,7 @@ TEST_CASE("a barrier left out of a scan, or an element too many, is noticed") {
     }
     CHECK(noticed);
   }
-  const auto got =
-      scanned(x, 1, 1300, 1300, false, 32, fibre_order::forward, support::team_fault{.tail = true});
+  const support::team_fault tail{.tail = true};
+  const auto got = scanned(x, 1, 1300, 1300, false, 32, fibre_order::forward, tail);
   CHECK(!is_scan(got, x, 1, 1300, false));
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cuda_case.hpp"
+#include "plain_unit.hpp"
 #include <doctest/doctest.h>
 
 #include <heddle/exec/evaluate.hpp>
@@ -60,6 +61,17 @@ TEST_CASE("maps, rows and reductions on a device are those of the host") {
   CHECK(distance(m, evaluate(mean(y))) < 1e-5);  // near 0
 }
 
+TEST_CASE("statements without elements launch what they must, and sums of nothing are 0") {
+  const support::cuda_case clean;
+  const tensor<float, 2> none = zeros<float, 2>({0, 5}, cuda(0));
+  CHECK(evaluate(none * 2 + none).extents() == extents<2>{0, 5});
+  CHECK(evaluate(sum(none)).to(cpu()).item() == 0);
+  const tensor<float, 1> columns = evaluate(sum<0>(none));
+  CHECK(columns.extents() == extents<1>{5});
+  CHECK(columns.to(cpu())(4) == 0);
+  CHECK(evaluate(softmax<-1>(none)).extents() == extents<2>{0, 5});
+}
+
 TEST_CASE("random numbers and gathers on a device are those of the host") {
   const support::cuda_case clean;
   const tensor<float, 2> x = numbers({16, 33}, 3);
@@ -100,6 +112,19 @@ TEST_CASE("assignments write through views on a device") {
   assign(there.slice<1>(0, 20), there.slice<1>(1, 21) + 0.5f);
   assign(here.slice<1>(0, 20), here.slice<1>(1, 21) + 0.5f);
   CHECK(distance(there, here) < 1e-7);
+}
+
+TEST_CASE("a unit without kernels computes on a device all the same, by way of the host") {
+  const support::cuda_case clean;
+  const tensor<float, 2> x = numbers({9, 31}, 9);
+  CHECK(distance(halved_softmax(x.to(cuda(0))), halved_softmax(x)) < 1e-6);
+  CHECK(distance(halved_softmax(x.to(cuda(0)).transpose()), halved_softmax(x.transpose())) < 1e-6);
+  // derivatives above first order are interpreted
+  const tensor<double, 1> v{1, -2, 0.5};
+  const tensor<double, 1> second = curvature(v.to(cuda(0))).to(cpu());
+  CHECK(second(0) == doctest::Approx(12));
+  CHECK(second(1) == doctest::Approx(48));
+  CHECK(second(2) == doctest::Approx(3));
 }
 
 TEST_CASE("products on a device are those of the host, in every layout") {

@@ -37,7 +37,7 @@ struct derivative_of {
   static constexpr auto reads = [] {
     exec::detail::table<bool, static_cast<std::size_t>(slots)> t;
     const auto& p = exec::plan_of<program>;
-    for (std::size_t i = 0; i < p.sizes.reads; ++i) t.values[p.reads[i].slot] = true;
+    for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) t.values[p.reads[i].slot] = true;
     return t;
   }();
   static constexpr int variables = [] {

@@ -344,18 +344,18 @@ template <class Statement>
 inline constexpr auto operand_is_read = [] {
   exec::detail::table<bool, static_cast<std::size_t>(Statement::operand_count)> t;
   const auto& p = exec::plan_of<typename Statement::program>;
-  for (std::size_t i = 0; i < p.sizes.reads; ++i) t.values[p.reads[i].slot] = true;
+  for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) t.values[p.reads[i].slot] = true;
   return t;
 }();
 
 template <class Program>
 consteval bool is_element_wise() {
   const auto& p = exec::plan_of<Program>;
-  if (p.sizes.nests != 1 || p.sizes.reductions != 0) return false;
-  for (std::size_t i = 0; i < p.sizes.reads; ++i) {
-    if (p.reads[i].gathered) return false;
+  bool element_wise = p.sizes.nests == 1 && p.sizes.reductions == 0;
+  for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) {
+    element_wise = element_wise && !p.reads[i].gathered;
   }
-  return true;
+  return element_wise;
 }
 
 template <class T, int Rank>

@@ -164,12 +164,12 @@ HEDDLE_HD void scan_part(const Team& team, Sum* shared, const scan_arguments<Fro
     const std::int64_t row = part / parts;
     const std::int64_t begin = (part - row * parts) * a.span;
     const std::int64_t end = begin + a.span < a.length ? begin + a.span : a.length;
+    const std::int64_t bound = team.limit(end);
     const From* const from = a.from + row * a.length;
     Sum carry = a.carries != nullptr ? a.carries[part] : Sum(0);
     for (std::int64_t base = begin; base < end; base += tile) {
       const std::int64_t first = base + std::int64_t{scan_items} * team.rank();
-      const std::int64_t last =
-          team.limit(first + scan_items < end ? first + scan_items : (end > first ? end : first));
+      const std::int64_t last = first + scan_items < bound ? first + scan_items : bound;
       Sum total = 0;
       for (std::int64_t i = first; i < last; ++i) total += static_cast<Sum>(from[i]);
       scan_team(team, shared, total);

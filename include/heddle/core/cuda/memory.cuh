@@ -34,6 +34,22 @@ inline void check_versions(const char* function) {
                     " is expected");
 }
 
+/// Lets the devices that can reach a device's memory copy from and to it without the host. Where it
+/// cannot be had, copies go through the host.
+inline void open_to_peers(cudaMemPool_t pool, int index) {
+  for (int other = 0; other < count_cuda_devices(); ++other) {
+    int possible = 0;
+    if (other == index) continue;
+    note_cuda(cudaDeviceCanAccessPeer(&possible, other, index));
+    if (possible == 0) continue;
+    cudaMemAccessDesc access{};
+    access.location.type = cudaMemLocationTypeDevice;
+    access.location.id = other;
+    access.flags = cudaMemAccessFlagsProtReadWrite;
+    note_cuda(cudaMemPoolSetAccess(pool, &access, 1));
+  }
+}
+
 /// Makes the device's pool keep what is freed. Whether it has one.
 inline bool prepare_pool(int index, const char* function) {
   cuda_arena& arena = cuda_arena_of(index);
@@ -48,6 +64,7 @@ inline bool prepare_pool(int index, const char* function) {
       check_cuda(cudaDeviceGetDefaultMemPool(&pool, index), function);
       std::uint64_t all = UINT64_MAX;
       check_cuda(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all), function);
+      open_to_peers(pool, index);
     }
     state = supported != 0 ? 1 : 2;
     arena.prepared.store(state, std::memory_order_release);

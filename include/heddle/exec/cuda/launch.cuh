@@ -92,13 +92,12 @@ void launch_from(prepared<Program>& ready, const launch& l, cudaStream_t stream)
 template <class Program>
 consteval bool needs_words() {
   const auto& p = plan_of<Program>;
-  for (std::size_t i = 0; i < p.sizes.nests; ++i) {
-    if (p.nests[i].terminal || p.nests[i].scatters) return true;
+  bool needed = false;
+  for (int i = 0; i < static_cast<int>(p.sizes.nests); ++i) {
+    needed = needed || p.nests[i].terminal || p.nests[i].scatters;
   }
-  for (std::size_t i = 0; i < p.sizes.reads; ++i) {
-    if (p.reads[i].gathered) return true;
-  }
-  return false;
+  for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) needed = needed || p.reads[i].gathered;
+  return needed;
 }
 
 }  // namespace detail

@@ -8,11 +8,19 @@
 
 namespace heddle::inline v0::exec::cuda {
 
+/// Groups of tensors that the parameters of one kernel have room for.
+template <class Program>
+consteval int groups_of_launch() {
+  constexpr std::size_t one = sizeof(multi_arguments<Program, 1>);
+  constexpr std::size_t each = sizeof(multi_arguments<Program, 2>) - one;
+  return static_cast<int>((parameter_limit - one) / each) + 1;
+}
+
 /// Queues a program over a list of tensors.
 template <class Program, class Configuration, int Operands>
 void run_multi_program(const multi_group<Operands>* groups, std::size_t count,
                        const scalar_bits* scalars, device where) {
-  constexpr int per_launch = 64;
+  constexpr int per_launch = groups_of_launch<Program>();
   constexpr int team = 256;
   const heddle::detail::launch_range range("multi_assign");
   const handle<detail::stream_state> queue = heddle::detail::state_of(current_stream(where));

@@ -21,11 +21,11 @@ constexpr bool is_flat_plan(const Plan& p, int node_count) {
   bool flat = p.sizes.nests == 1 && p.sizes.passes == 1 && p.sizes.reductions == 0;
   flat = flat && domain != 0 && p.nests[0].barrier == 0 && !p.nests[0].scatters;
   flat = flat && p.sizes.reads <= max_flat_reads && p.sizes.outputs <= max_flat_outputs;
-  for (std::size_t i = 0; flat && i < p.sizes.reads; ++i) {
+  for (int i = 0; flat && i < static_cast<int>(p.sizes.reads); ++i) {
     const graph::axis_mask mask = graph::mask_of(p.reads[i].map);
     flat = mask == 0 || mask == domain;
   }
-  for (std::size_t i = 0; flat && i < p.sizes.outputs; ++i) {
+  for (int i = 0; flat && i < static_cast<int>(p.sizes.outputs); ++i) {
     flat = graph::mask_of(p.outputs[i].map) == domain;
   }
   // `count` and coordinates want the real extents
@@ -56,8 +56,9 @@ template <class Program>
 consteval bool reads_in_order() {
   const auto& p = plan_of<Program>;
   bool ordered = true;
-  for (std::size_t i = 0; i < p.sizes.reads; ++i) ordered = ordered && is_ordered(p.reads[i].map);
-  for (std::size_t i = 0; i < p.sizes.outputs; ++i)
+  for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i)
+    ordered = ordered && is_ordered(p.reads[i].map);
+  for (int i = 0; i < static_cast<int>(p.sizes.outputs); ++i)
     ordered = ordered && is_ordered(p.outputs[i].map);
   return ordered;
 }
@@ -99,11 +100,11 @@ consteval flat_plan make_flat_plan() {
   const auto& p = plan_of<Program>;
   flat_plan f;
   const pass_info pass = p.passes[0];
-  for (std::size_t i = 0; i < p.sizes.reads; ++i) {
+  for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) {
     const read_info& r = p.reads[p.pass_reads[pass.first_read + i]];
     f.operands[f.reads++] = make_flat_operand(r.slot, r.map, r.type);
   }
-  for (std::size_t i = 0; i < p.sizes.outputs; ++i) {
+  for (int i = 0; i < static_cast<int>(p.sizes.outputs); ++i) {
     const output_info& out = p.outputs[i];
     f.operands[f.reads + f.outputs++] = make_flat_operand(out.slot, out.map, out.type);
     f.operands[f.reads + f.outputs - 1].size = static_cast<std::uint8_t>(size_of(out.type));
