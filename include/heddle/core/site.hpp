@@ -2,8 +2,6 @@
 // Where a statement stands in the user's source: errors and the profiler name it.
 #pragma once
 
-#include <utility>
-
 #include <heddle/core/config.hpp>
 
 namespace heddle::inline v0 {

@@ -269,6 +269,18 @@ inline const cuda_copies& copies_of_cuda(device where) {
   return *cuda_copies_in_place.load(std::memory_order_acquire);
 }
 
+/// Copies where a CUDA device takes part; false where none does.
+inline bool copy_by_cuda(const element_range& to, const element_range& from,
+                         const std::int64_t* extents, int rank, std::size_t element_size) {
+  const device source = from.held->device();
+  const device destination = to.held->device();
+  if (!source.is_cuda() && !destination.is_cuda()) [[likely]]
+    return false;
+  const device first = source.is_cuda() ? source : destination;
+  copies_of_cuda(first).copy(to, from, extents, rank, element_size);
+  return true;
+}
+
 /// Copies between host storages, in the order of the source's stream: at once where that is inline.
 /// The destination is new: nothing else uses it yet. Its stream waits, so that a stage that hands
 /// on its result never waits for the one that receives it.
@@ -277,10 +289,7 @@ inline void copy_elements(const element_range& to, const element_range& from,
   const device source = from.held->device();
   const device destination = to.held->device();
   if (source.is_meta() || destination.is_meta()) return;
-  if (source.is_cuda() || destination.is_cuda()) [[unlikely]] {
-    const device first = source.is_cuda() ? source : destination;
-    return copies_of_cuda(first).copy(to, from, extents, rank, element_size);
-  }
+  if (copy_by_cuda(to, from, extents, rank, element_size)) return;
   const stream sender = current_stream(source);
   if (sender.is_inline()) {
     strided_copy(static_cast<std::byte*>(to.data), to.strides,
@@ -303,12 +312,7 @@ inline void copy_elements(const element_range& to, const element_range& from,
 /// both streams, and before what follows on either.
 inline void overwrite_elements(const element_range& to, const element_range& from,
                                const std::int64_t* extents, int rank, std::size_t element_size) {
-  const device source = from.held->device();
-  const device destination = to.held->device();
-  if (source.is_cuda() || destination.is_cuda()) [[unlikely]] {
-    const device first = source.is_cuda() ? source : destination;
-    return copies_of_cuda(first).copy(to, from, extents, rank, element_size);
-  }
+  if (copy_by_cuda(to, from, extents, rank, element_size)) return;
   const stream receiver = current_stream(to.held->device());
   const stream sender = current_stream(from.held->device());
   event written;

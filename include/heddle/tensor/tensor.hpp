@@ -222,7 +222,8 @@ class tensor {
     }
   }
 
-  /// The only element. Throws shape_error where there are more or none, device_error off the host.
+  /// The only element, from any device that has elements. Throws shape_error where there are more
+  /// or none, device_error on meta().
   [[nodiscard]] T item() const {
     if (storage_ && storage_->device().is_cuda()) return to(cpu()).item();
     detail::make_readable(storage_.get(), "item");

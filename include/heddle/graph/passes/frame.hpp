@@ -182,10 +182,6 @@ constexpr void refuse(framed& statement, framing_problem problem, int root_count
   statement.problem = problem;
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// One statement being framed.
 class framing {
  public:
@@ -325,7 +321,7 @@ class framing {
         for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
           if (found.slots.has(slot)) placed[slot] |= static_cast<axis_mask>(1u << axis);
         }
-        shapes_.push_back({static_cast<axis_mask>(1u << axis), found.slots});
+        if (found.all_known) shapes_.push_back({static_cast<axis_mask>(1u << axis), found.slots});
       }
     }
     statement_.operand_maps.resize(slots_.size(), empty_map);

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstring>
-#include <vector>
 
 #include <heddle/core/cuda/kernel.cuh>
 #include <heddle/core/cuda/services.cuh>
