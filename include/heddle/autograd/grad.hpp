@@ -137,23 +137,31 @@ void with_floating(dtype type, F f) {
   }
 }
 
-/// Interprets a derivative on the host, over copies of its operands.
-inline void interpret_staged(const derivative_request& r, const std::vector<exec::operand>& outputs,
-                             const std::vector<gradient>& made) {
+/// The operands of a derivative's launch, in the order of its slots.
+inline std::vector<exec::operand> inputs_of(const derivative_request& r) {
   std::vector<exec::operand> inputs;
-  std::vector<storage*> owners;
-  for (const recorded_operand& o : r.operands) {
-    inputs.push_back(o.at);
-    owners.push_back(o.memory.get());
-  }
-  for (const gradient& g : made) owners.push_back(g.memory.get());
+  for (const recorded_operand& o : r.operands) inputs.push_back(o.at);
+  return inputs;
+}
+inline exec::launch launch_of(const derivative_request& r, const std::vector<exec::operand>& inputs,
+                              const std::vector<exec::operand>& outputs) {
   exec::launch l;
   for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = r.extents[i];
   l.inputs = inputs.data();
   l.outputs = outputs.data();
   l.scalars = r.scalars.data();
-  exec::detail::staged_launch(l, static_cast<int>(inputs.size()), static_cast<int>(outputs.size()),
-                              owners.data())
+  return l;
+}
+
+/// Interprets a derivative on the host, over copies of its operands.
+inline void interpret_staged(const derivative_request& r, const std::vector<exec::operand>& outputs,
+                             const std::vector<gradient>& made) {
+  const std::vector<exec::operand> inputs = inputs_of(r);
+  std::vector<storage*> owners;
+  for (const recorded_operand& o : r.operands) owners.push_back(o.memory.get());
+  for (const gradient& g : made) owners.push_back(g.memory.get());
+  exec::detail::staged_launch(launch_of(r, inputs, outputs), static_cast<int>(inputs.size()),
+                              static_cast<int>(outputs.size()), owners.data())
       .run([&r](const exec::launch& here) { exec::interpret(r.derivative, here); });
 }
 
@@ -168,14 +176,8 @@ inline void interpret_request(const derivative_request& r,
   });
   if (r.where.is_cuda()) return interpret_staged(r, outputs, made);
   current_stream(r.where).enqueue([r, outputs, made] {
-    std::vector<exec::operand> inputs;
-    for (const recorded_operand& o : r.operands) inputs.push_back(o.at);
-    exec::launch l;
-    for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = r.extents[i];
-    l.inputs = inputs.data();
-    l.outputs = outputs.data();
-    l.scalars = r.scalars.data();
-    exec::interpret(r.derivative, l);
+    const std::vector<exec::operand> inputs = inputs_of(r);
+    exec::interpret(r.derivative, launch_of(r, inputs, outputs));
   });
 }
 

@@ -121,6 +121,13 @@ HEDDLE_COLD void make_dense(const product& p, matrix& x, elements<const T>& from
   from.memory = static_cast<handle<storage>&&>(copy);
 }
 
+/// Operands as libraries take them.
+template <class T>
+void make_direct(product& p, elements<const T>& a, elements<const T>& b, device where) {
+  if (!layout_of(p.a, p.m, p.k).direct) make_dense(p, p.a, a, p.m, p.k, where);
+  if (!layout_of(p.b, p.k, p.n).direct) make_dense(p, p.b, b, p.k, p.n, where);
+}
+
 HEDDLE_COLD inline void record_product(const product& p, std::int64_t bytes, device where) {
   heddle::detail::record_launch([&] {
     launch_record record;
@@ -146,8 +153,7 @@ void launch_on_cuda(product& p, elements<const T> a, elements<const T> b, const 
                       " are computed on the host, not on ", where,
                       "; move the operands to cpu(), or cast them to f64");
   }
-  if (!layout_of(p.a, p.m, p.k).direct) make_dense(p, p.a, a, p.m, p.k, where);
-  if (!layout_of(p.b, p.k, p.n).direct) make_dense(p, p.b, b, p.k, p.n, where);
+  make_direct(p, a, b, where);
   record_product(p, bytes, where);
   const auto bytes_of = [](const T* at) {
     return reinterpret_cast<std::byte*>(const_cast<T*>(at));
@@ -163,8 +169,7 @@ void launch_product(product& p, elements<const T> a, elements<const T> b, elemen
   if (where.is_meta()) return;
   if (where.is_cuda()) return launch_on_cuda<T>(p, std::move(a), std::move(b), c, bytes, where);
   if constexpr (by_onednn<T, Configuration>) {
-    if (!layout_of(p.a, p.m, p.k).direct) make_dense(p, p.a, a, p.m, p.k, where);
-    if (!layout_of(p.b, p.k, p.n).direct) make_dense(p, p.b, b, p.k, p.n, where);
+    make_direct(p, a, b, where);
   }
   record_product(p, bytes, where);
   if (where.is_inline()) {
