@@ -34,7 +34,8 @@ digits_model seeded() {
   return {};
 }
 
-std::vector<float> flat_weights(digits_model& model) {
+template <class Model>
+std::vector<float> flat_weights(Model& model) {
   std::vector<float> all;
   for (const auto& [name, value] : state_dict(model)) {
     const any_tensor here = value.to(cpu()).contiguous();
@@ -100,6 +101,8 @@ TEST_CASE("a sharded model on two devices is the whole one, in every order of th
       optimizer.step();
       result.push_back(loss.item());
     }
+    const std::vector<float> weights = flat_weights(model);
+    result.insert(result.end(), weights.begin(), weights.end());
     return result;
   };
   digits_model whole = seeded();

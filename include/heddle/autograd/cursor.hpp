@@ -40,6 +40,7 @@ class backward_pass {
           "heddle::backward_pass: create_graph is for grad(output, inputs), which returns the "
           "recorded gradients");
     }
+    state_.keep_gradients();
     state_.add_root(output.place(), detail::gradient_of(seed));
     state_.start();
   }

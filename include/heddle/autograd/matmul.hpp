@@ -50,11 +50,38 @@ struct recorded_matrix {
   }
 };
 
+/// A part of a node's work that a product could do beside multiplying.
+struct epilogue_offer {
+  linalg::product_epilogue epilogue;
+  std::int64_t rows = 0;  ///< of the matrix that the product has to be for it
+  std::int64_t columns = 0;
+  device where;
+
+  /// Computes the product with the epilogue; false where that cannot be, and nothing has been done.
+  template <class T>
+  bool take(linalg::product& p, const linalg::detail::elements<const T>& a,
+            const linalg::detail::elements<const T>& b, const linalg::detail::elements<T>& c,
+            device on) {
+    if (!on.is_cuda() || on != where || p.batch_rank != 0 || p.m != rows || p.n != columns ||
+        p.k == 0) {
+      return false;
+    }
+    constexpr auto size = static_cast<std::int64_t>(sizeof(T));
+    std::int64_t bytes = (p.m * p.k + p.k * p.n + p.m * p.n) * size;
+    if (epilogue.aux.memory != nullptr) {
+      bytes += linalg::aux_bytes(epilogue.function, p.m, p.n, size);
+    }
+    linalg::product direct = p;
+    return linalg::detail::launch_on_cuda<T>(direct, a, b, c, epilogue, bytes, on);
+  }
+};
+
 /// The sum of products a b in `shape`, of which data and strides are not read: along a batch axis
 /// where it has extent 1 products are summed, and repeated where only it is longer.
 template <class T, class Configuration>
 gradient sum_of_products(const recorded_matrix& a, const recorded_matrix& b,
-                         const recorded_matrix& shape, device where) {
+                         const recorded_matrix& shape, device where,
+                         epilogue_offer* offer = nullptr) {
   linalg::product p;
   p.m = a.extents[a.rank - 2];
   p.k = a.extents[a.rank - 1];
@@ -87,6 +114,12 @@ gradient sum_of_products(const recorded_matrix& a, const recorded_matrix& b,
   made[max_rank - 1] = p.n;
   const tensor<T, max_rank> c = tensor<T, max_rank>::allocate(made, where);
   const std::int64_t count = a.count() + b.count() + c.size();
+  if (offer != nullptr && summed == 0 &&
+      offer->take<T>(p, {a.memory, reinterpret_cast<const T*>(a.data)},
+                     {b.memory, reinterpret_cast<const T*>(b.data)}, {c.storage(), c.data()},
+                     where)) {
+    return {c.storage(), reinterpret_cast<std::byte*>(c.data()), {}, true};
+  }
   linalg::detail::launch_product<T, Configuration>(
       p, {a.memory, reinterpret_cast<const T*>(a.data)},
       {b.memory, reinterpret_cast<const T*>(b.data)}, {c.storage(), c.data()},
@@ -107,6 +140,8 @@ handle<tape_node> record_product(const recorded_matrix& a, bool a_transposed,
 /// that gradients are written as their operands lie.
 template <class T, class Configuration>
 class product_node final : public tape_node {
+  using task = linalg::product_epilogue::task;
+
  public:
   product_node(const recorded_matrix& a, bool a_transposed, const recorded_matrix& b,
                bool b_transposed, const recorded_matrix& result, device where)
@@ -129,7 +164,29 @@ class product_node final : public tape_node {
   }
 
   void run(backward_pass_state& pass) override { send(pass, false); }
+
   void run_recorded(backward_pass_state& pass) override { send(pass, true); }
+
+  [[nodiscard]] bool wants_right() const noexcept { return static_cast<bool>(edges_[1].node); }
+  /// Sends the right operand's gradient on before this node runs, from the result's gradient g, and
+  /// lets the library sum g over all but its last axis meanwhile; false where it cannot. This
+  /// node's own g is to be marked as applied.
+  bool send_right_with_sums(backward_pass_state& pass, const gradient& g,
+                            const linalg::product_operand& sums) {
+    if (freed_) raise_freed();
+    const recorded_matrix& right = operands_[1];
+    epilogue_offer offer;
+    offer.epilogue.what = transposed_[1] ? task::sum_of_a : task::sum_of_b;
+    offer.epilogue.bias = sums;
+    offer.rows = right.extents[right.rank - 2];
+    offer.columns = right.extents[right.rank - 1];
+    offer.where = where_;
+    gradient made = gradient_of_right(given(g), false, &offer);
+    const bool summed = made.applied;
+    made.applied = false;
+    deliver(pass, 1, static_cast<gradient&&>(made));
+    return summed;
+  }
   void free_saved() noexcept override {
     for (edge& each : edges_) each.node.reset();
     for (recorded_matrix& each : operands_) each.memory.reset();
@@ -146,28 +203,45 @@ class product_node final : public tape_node {
 
   void send(backward_pass_state& pass, bool record) {
     if (freed_) raise_freed();
-    recorded_matrix g = result_;
-    g.memory = incoming_.memory;
-    g.data = incoming_.data;
-    g.place = incoming_.source;
-    const bool ta = transposed_[0];
-    const bool tb = transposed_[1];
+    const recorded_matrix g = given(incoming_);
     if (edges_[0].node) {
-      const recorded_matrix b = saved(1);
-      deliver(pass, 0, ta ? make(b, tb, g, true, 0, record) : make(g, false, b, !tb, 0, record));
+      deliver(pass, 0, gradient_of_left(g, record, offer_of(pass, 0)));
     }
-    if (edges_[1].node) {
-      const recorded_matrix a = saved(0);
-      deliver(pass, 1, tb ? make(g, true, a, ta, 1, record) : make(a, !ta, g, false, 1, record));
+    if (edges_[1].node && !incoming_.applied) {
+      deliver(pass, 1, gradient_of_right(g, record, offer_of(pass, 1)));
     }
+  }
+
+  recorded_matrix given(const gradient& g) const {
+    recorded_matrix result = result_;
+    result.memory = g.memory;
+    result.data = g.data;
+    result.place = g.source;
+    return result;
+  }
+  /// What the gradient of operand `to` could be computed with.
+  epilogue_offer* offer_of(backward_pass_state& pass, int to) const {
+    return pass.may_merge(edges_[to]) ? edges_[to].node->offer(pass) : nullptr;
+  }
+  gradient gradient_of_left(const recorded_matrix& g, bool record, epilogue_offer* offer) const {
+    const recorded_matrix b = saved(1);
+    const bool tb = transposed_[1];
+    return transposed_[0] ? make(b, tb, g, true, 0, record, offer)
+                          : make(g, false, b, !tb, 0, record, offer);
+  }
+  gradient gradient_of_right(const recorded_matrix& g, bool record, epilogue_offer* offer) const {
+    const recorded_matrix a = saved(0);
+    const bool ta = transposed_[0];
+    return transposed_[1] ? make(g, true, a, ta, 1, record, offer)
+                          : make(a, !ta, g, false, 1, record, offer);
   }
 
   /// The gradient of operand `to` as a product.
   gradient make(const recorded_matrix& x, bool x_transposed, const recorded_matrix& y,
-                bool y_transposed, int to, bool record) const {
+                bool y_transposed, int to, bool record, epilogue_offer* offer) const {
     recorded_matrix shape = operands_[to];
-    gradient made = sum_of_products<T, Configuration>(x.oriented(x_transposed),
-                                                      y.oriented(y_transposed), shape, where_);
+    gradient made = sum_of_products<T, Configuration>(
+        x.oriented(x_transposed), y.oriented(y_transposed), shape, where_, offer);
     if (record && (x.place.node || y.place.node)) {
       shape.lie_contiguous();
       made.source = {
@@ -236,18 +310,13 @@ edge place_of(const variable<T, Rank>& v) {
   return v.place();
 }
 
+/// The place of a product on the tape; none where nothing records it.
 template <class Configuration, bool TransposedA, bool TransposedB, class A, class B>
-auto recorded_matmul(const A& a, const B& b) {
+edge product_place(const A& a, const B& b) {
   using T = typename A::value_type;
-  constexpr int rank = linalg::detail::result_rank(A::rank, B::rank);
-  tensor<T, rank> c = linalg::detail::multiply_tensors<Configuration>(
-      linalg::detail::oriented<TransposedA>(value_of(a)),
-      linalg::detail::oriented<TransposedB>(value_of(b)));
   const edge a_place = place_of(a);
   const edge b_place = place_of(b);
-  if (!recording || !(a_place.node || b_place.node)) {
-    return variable<T, rank>(static_cast<tensor<T, rank>&&>(c), edge{});
-  }
+  if (!recording || !(a_place.node || b_place.node)) return {};
   const recorded_matrix left = matrix_of(value_of(a), a_place, false);
   const recorded_matrix right = matrix_of(value_of(b), b_place, true);
   // The result with the axes that vectors lack: broadcast batch axes, rows, columns.
@@ -260,11 +329,22 @@ auto recorded_matmul(const A& a, const B& b) {
   result.extents[result.rank - 2] = left.extents[left.rank - (TransposedA ? 1 : 2)];
   result.extents[result.rank - 1] = right.extents[right.rank - (TransposedB ? 2 : 1)];
   result.lie_contiguous();
-  handle<tape_node> node = record_product<T, Configuration>(left, TransposedA, right, TransposedB,
-                                                            result, value_of(a).device());
-  return variable<T, rank>(static_cast<tensor<T, rank>&&>(c),
-                           edge{static_cast<handle<tape_node>&&>(node), 0});
+  return {record_product<T, Configuration>(left, TransposedA, right, TransposedB, result,
+                                           value_of(a).device()),
+          0};
+}
+
+template <class Configuration, bool TransposedA, bool TransposedB, class A, class B>
+auto recorded_matmul(const A& a, const B& b) {
+  using T = typename A::value_type;
+  constexpr int rank = linalg::detail::result_rank(A::rank, B::rank);
+  return variable<T, rank>(linalg::detail::multiply_tensors<Configuration>(
+                               linalg::detail::oriented<TransposedA>(value_of(a)),
+                               linalg::detail::oriented<TransposedB>(value_of(b))),
+                           product_place<Configuration, TransposedA, TransposedB>(a, b));
 }
 
 }  // namespace detail
 }  // namespace heddle::inline v0
+
+#include <heddle/autograd/epilogue.hpp>  // statements that hold a product

@@ -26,12 +26,15 @@ struct edge {
 struct gradient {
   handle<storage> memory;
   std::byte* data = nullptr;
-  edge source;
+  [[no_unique_address]] edge source;
+  /// The library call that made it has done a part of what its node has to do: see epilogue.hpp.
+  bool applied = false;
 
   explicit operator bool() const noexcept { return static_cast<bool>(memory); }
 };
 
-struct node_description;
+/// What a node asks of the product whose result is the whole gradient of its output.
+struct epilogue_offer;
 
 /// A node: counted, pooled, intrusive. `order` is 1 + the largest order of its inputs.
 class tape_node : public counted, public pooled {
@@ -53,6 +56,8 @@ class tape_node : public counted, public pooled {
   virtual void run_recorded(backward_pass_state& pass) = 0;
   /// Drops what was saved for run.
   virtual void free_saved() noexcept = 0;
+  /// What the product that makes this node's incoming gradient could compute for it; null: nothing.
+  virtual epilogue_offer* offer(backward_pass_state&) { return nullptr; }
   /// Leaves of the tape (parameters) collect gradients and have no inputs.
   virtual bool is_leaf() const noexcept { return false; }
 

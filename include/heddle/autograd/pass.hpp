@@ -113,6 +113,15 @@ class backward_pass_state {
   /// Gradients of these outputs are kept, and leaves collect none.
   void capture_at(tape_node* node, std::uint16_t output) {
     captures_.push_back({node, output, {}});
+    keep_gradients();
+  }
+  /// Gradients of any output may be looked at while the pass runs: each is made as it is defined.
+  void keep_gradients() noexcept { merges_ = false; }
+  /// Whether one gradient is all that this output will get, and nobody looks at it: then the call
+  /// that makes it may do work of the output's node, too.
+  bool may_merge(const edge& to) {
+    return merges_ && !options_.create_graph && to.node && !to.node->is_leaf() &&
+           to.node->output_count == 1 && waits_for(to.node.get()) == 1 && !incoming_at(to);
   }
   std::vector<capture>& captures() { return captures_; }
 
@@ -255,6 +264,7 @@ class backward_pass_state {
 
   backward_options options_;
   bool started_ = false;
+  bool merges_ = true;
   pass_list<std::pair<edge, gradient>> seeds_;
   pass_list<handle<tape_node>> ready_;
   leaf_visits leaves_;

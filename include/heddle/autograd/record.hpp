@@ -165,7 +165,7 @@ struct room<T, 0> {
 /// The node of one statement. A chain of 10^6 is a sweep over memory: what a statement does not
 /// need takes no room.
 template <class Statement, class Configuration>
-class statement_node final : public tape_node {
+class statement_node : public tape_node {
   using derivative = derivative_of<Statement>;
   static constexpr int operands = Statement::operand_count;
   static constexpr int outputs = Statement::output_count;
@@ -278,6 +278,12 @@ class statement_node final : public tape_node {
     input_count = 0;
   }
 
+ protected:
+  /// Where the gradient of wanted operand `variable` goes.
+  const edge& wanted_edge(int variable) const { return edges_[variable]; }
+  const gradient& come() const { return incoming_[0]; }
+  heddle::device where() const { return device_; }
+
  private:
   /// Whether the first axis of a wanted operand is none of the iteration space's: a gather's table.
   static constexpr bool keeps_first_extents = [] {
@@ -310,9 +316,10 @@ class statement_node final : public tape_node {
   static constexpr dtype wanted_type = roots[static_cast<std::size_t>(J)].type;
 
   void save(int k, storage* s, std::byte* data) {
-    saved_[k] = handle<storage>::share(s);
+    // without a storage: one element of zeros, which stays
+    if (s != nullptr) saved_[k] = handle<storage>::share(s);
     data_[k] = data;
-    versions_[k] = s->version();
+    versions_[k] = s != nullptr ? s->version() : 0;
   }
 
   /// Remembers axes along which operand `slot` happened to have extent 1.
@@ -372,7 +379,7 @@ class statement_node final : public tape_node {
   }
 
   void check_version(int k) const {
-    if (saved_[k]->version() != versions_[k]) raise_stale();
+    if (saved_[k] && saved_[k]->version() != versions_[k]) raise_stale();
   }
 
   /// Row-major strides over the axes of a map.
@@ -500,6 +507,11 @@ template <class... T, int... Rank>
 inline constexpr bool any_floating<std::tuple<tensor<T, Rank>...>> = (is_floating(dtype_of<T>) ||
                                                                       ...);
 
+/// Computes a statement that is a library call, and makes its node where it has one; false where it
+/// is to be computed as any. linalg/epilogue.hpp says which are; autograd/epilogue.hpp defines it.
+template <class Configuration, class Statement, class Results, class E>
+bool evaluate_by_library(Results& made, handle<tape_node>& node, const E& e);
+
 template <class Configuration, class... E>
 auto evaluate_recorded(const E&... e) {
   using statement = exec::statement<E...>;
@@ -510,6 +522,13 @@ auto evaluate_recorded(const E&... e) {
     std::apply([&](const auto&... t) { exec::detail::run_into<Configuration>(b, t...); }, made);
     return with_places(made, {});
   } else {
+    if constexpr (exec::library_statement<Configuration, statement>::exists) {
+      results made;
+      handle<tape_node> node;
+      if (evaluate_by_library<Configuration, statement>(made, node, e...)) {
+        return with_places(made, node);
+      }
+    }
     recording_collector<derivative_of<statement>::variables> places;
     const exec::bound<statement> b(exec::detail::with_visitor{}, places, e...);
     results made = exec::detail::allocate_results<results>(b);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Views of variables, and their move to another device: as the functions of tensors of the same
-// names.
+// Views of variables: as the functions of tensors of the same names.
 #pragma once
 
 #include <heddle/autograd/function.hpp>
+#include <heddle/autograd/move.hpp>
 #include <heddle/tensor/views.hpp>
 
 namespace heddle::inline v0 {
@@ -117,19 +117,6 @@ template <int Axis, class T, int Rank>
   constexpr int axis = detail::checked_axis<Axis, Rank>();
   const std::int64_t at = detail::checked_index("select", index, axis, x.extents().data(), Rank);
   return squeeze<axis>(narrow<axis>(x, at, 1));
-}
-
-/// This variable where it is on that device; otherwise a copy there, whose gradient is copied back.
-template <class T, int Rank>
-[[nodiscard]] variable<T, Rank> to(const variable<T, Rank>& x, device where) {
-  if (x.device() == where) return x;
-  return record(
-      x.value().to(where), [from = x.device()](const auto& g) { return std::tuple{to(g, from)}; },
-      x);
-}
-template <class T, int Rank>
-[[nodiscard]] tensor<T, Rank> to(const tensor<T, Rank>& x, device where) {
-  return x.to(where);
 }
 
 namespace detail {

@@ -219,6 +219,17 @@ Tuple allocate_results(const bound<Statement>& b) {
 
 }  // namespace exec::detail
 
+namespace exec {
+
+/// A statement that one library call computes whole, the products in it included: whether that can
+/// be. linalg/epilogue.hpp knows which do.
+template <class Configuration, class Statement>
+struct library_statement {
+  static constexpr bool exists = false;
+};
+
+}  // namespace exec
+
 namespace detail {
 
 /// Evaluates expressions that hold variables; autograd/ defines it.
@@ -229,6 +240,12 @@ template <class Configuration, class... E>
 auto evaluate_tensors(const E&... e) {
   using statement = exec::statement<E...>;
   using results = decltype(exec::detail::result_tensors<E...>());
+  if constexpr (exec::library_statement<Configuration, statement>::exists) {
+    results made;
+    if (exec::library_statement<Configuration, statement>::compute(std::get<0>(made), e...)) {
+      return made;
+    }
+  }
   const exec::bound<statement> b(e...);
   results made = exec::detail::allocate_results<results>(b);
   std::apply([&](const auto&... t) { exec::detail::run_into<Configuration>(b, t...); }, made);

@@ -84,6 +84,7 @@ struct statement {
 
   struct sizes {
     int operands = 0;
+    int products = 0;
     int scalars = 0;
     std::size_t checks = 0;
     graph::framing_problem problem = graph::framing_problem::none;
@@ -93,6 +94,7 @@ struct statement {
     heddle::detail::tracer t;
     const graph::framed f = trace(t);
     s.operands = t.operands;
+    for (const bool product : t.products) s.products += product ? 1 : 0;
     s.scalars = t.scalars;
     s.checks = f.checks.size();
     s.problem = f.problem;

@@ -4,26 +4,12 @@
 #pragma once
 
 #include <heddle/exec/evaluate.hpp>
+#include <heddle/linalg/backend.hpp>
 #include <heddle/linalg/onednn.hpp>
 #include <heddle/linalg/portable.hpp>
 #include <heddle/linalg/product.hpp>
 
 namespace heddle::inline v0 {
-
-namespace linalg {
-
-/// An operand of a product on a device.
-struct product_operand {
-  storage* memory = nullptr;
-  std::byte* data = nullptr;
-};
-
-/// The seam to products on CUDA devices, of f64, f32, f16 and bf16: cuda/cublaslt.cuh.
-inline constinit std::atomic<void (*)(dtype, const product&, const product_operand& a,
-                                      const product_operand& b, const product_operand& c, device)>
-    cuda_product_in_place{nullptr};
-
-}  // namespace linalg
 
 namespace linalg::detail {
 
@@ -128,10 +114,11 @@ void make_direct(product& p, elements<const T>& a, elements<const T>& b, device 
   if (!layout_of(p.b, p.k, p.n).direct) make_dense(p, p.b, b, p.k, p.n, where);
 }
 
-HEDDLE_COLD inline void record_product(const product& p, std::int64_t bytes, device where) {
+HEDDLE_COLD inline void record_product(const char* name, const product& p, std::int64_t bytes,
+                                       device where) {
   heddle::detail::record_launch([&] {
     launch_record record;
-    record.name = "matmul";
+    record.name = name;
     record.kernels = 1;
     record.bytes = bytes;
     record.operations = p.operations();
@@ -140,9 +127,10 @@ HEDDLE_COLD inline void record_product(const product& p, std::int64_t bytes, dev
   });
 }
 
+/// False where the library has no such epilogue, and nothing has been done.
 template <class T>
-void launch_on_cuda(product& p, elements<const T> a, elements<const T> b, const elements<T>& c,
-                    std::int64_t bytes, device where) {
+bool launch_on_cuda(product& p, elements<const T> a, elements<const T> b, const elements<T>& c,
+                    const product_epilogue& epilogue, std::int64_t bytes, device where) {
   const auto run = cuda_product_in_place.load(std::memory_order_acquire);
   if (run == nullptr) {
     raise<device_error>("heddle::matmul: no matrix product is linked for ", where,
@@ -154,12 +142,16 @@ void launch_on_cuda(product& p, elements<const T> a, elements<const T> b, const 
                       "; move the operands to cpu(), or cast them to f64");
   }
   make_direct(p, a, b, where);
-  record_product(p, bytes, where);
   const auto bytes_of = [](const T* at) {
     return reinterpret_cast<std::byte*>(const_cast<T*>(at));
   };
-  run(dtype_of<T>, p, {a.memory.get(), bytes_of(a.data)}, {b.memory.get(), bytes_of(b.data)},
-      {c.memory.get(), bytes_of(c.data)}, where);
+  if (!run(dtype_of<T>, p, {a.memory.get(), bytes_of(a.data)}, {b.memory.get(), bytes_of(b.data)},
+           {c.memory.get(), bytes_of(c.data)}, epilogue, where)) {
+    return false;
+  }
+  const bool plain = epilogue.what == product_epilogue::task::none;
+  record_product(plain ? "matmul" : "matmul with epilogue", p, bytes, where);
+  return true;
 }
 
 /// One launch of a product on the device of its operands; `bytes` is what the profiler is told.
@@ -167,11 +159,14 @@ template <class T, class Configuration>
 void launch_product(product& p, elements<const T> a, elements<const T> b, elements<T> c,
                     std::int64_t bytes, device where) {
   if (where.is_meta()) return;
-  if (where.is_cuda()) return launch_on_cuda<T>(p, std::move(a), std::move(b), c, bytes, where);
+  if (where.is_cuda()) {
+    static_cast<void>(launch_on_cuda<T>(p, std::move(a), std::move(b), c, {}, bytes, where));
+    return;
+  }
   if constexpr (by_onednn<T, Configuration>) {
     make_direct(p, a, b, where);
   }
-  record_product(p, bytes, where);
+  record_product("matmul", p, bytes, where);
   if (where.is_inline()) {
     run_product<T, Configuration>(p, a.data, b.data, c.data);
     return;
@@ -312,6 +307,9 @@ class [[nodiscard]] contraction
 
  public:
   using expression_tag = void;
+  static constexpr bool is_product = true;
+  static constexpr bool transposed_left = TransposedA;
+  static constexpr bool transposed_right = TransposedB;
   static constexpr int rank = linalg::detail::result_rank(A::rank, B::rank);
   static constexpr dtype type = A::type;
 
@@ -327,11 +325,18 @@ class [[nodiscard]] contraction
 
   /// The product: a tensor, or a variable where an operand is one.
   typename product::type compute() const { return product::compute(a_, b_); }
-  /// Computes the product, which is the leaf.
+  /// Its operands, as they lie.
+  const A& left() const noexcept { return a_; }
+  const B& right() const noexcept { return b_; }
+  /// Computes the product, which is the leaf; unless the visitor takes products as they are.
   template <class Visitor>
   void visit(Visitor& v) const {
-    result_ = compute();
-    v.leaf(result_);
+    if constexpr (requires { v.product(*this); }) {
+      v.product(*this);
+    } else {
+      result_ = compute();
+      v.leaf(result_);
+    }
   }
 
  private:
@@ -386,6 +391,8 @@ requires(linalg::detail::argument<A>::valid&& linalg::detail::argument<B>::valid
 }
 
 }  // namespace heddle::inline v0
+
+#include <heddle/linalg/epilogue.hpp>  // statements that hold a product
 
 #if defined(__CUDACC__) && defined(HEDDLE_WITH_CUBLASLT)
 #include <heddle/linalg/cuda/cublaslt.cuh>  // products on CUDA devices

@@ -4,27 +4,19 @@
 #pragma once
 
 #include <heddle/exec/evaluate.hpp>
+#include <heddle/linalg/epilogue.hpp>
 #include <heddle/linalg/matmul.hpp>
 
 namespace heddle::inline v0 {
 
 namespace detail {
 
-struct relu_function {
-  constexpr symbol operator()(const symbol& x) const { return where(x <= 0, 0, x); }
-};
 struct silu_function {
   constexpr symbol operator()(const symbol& x) const { return x * sigmoid(x); }
 };
 struct gelu_function {
   constexpr symbol operator()(const symbol& x) const {
     return 0.5 * x * (1 + erf(x * 0.70710678118654752440));  // 1 / sqrt(2)
-  }
-};
-struct gelu_tanh_function {
-  constexpr symbol operator()(const symbol& x) const {
-    // sqrt(2 / pi)
-    return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * (x * x * x))));
   }
 };
 // The maximum only keeps exp in range: the result does not depend on it, and so neither does the

@@ -16,6 +16,7 @@ struct tracer {
   int operands = 0;
   int scalars = 0;
   graph::list<bool> variables;  ///< per operand: whether it is one the tape differentiates
+  graph::list<bool> products;   ///< and whether a library call computes it with the statement
   graph::list<std::int8_t> ranks;
   graph::operand_roles roles;
 
@@ -104,6 +105,7 @@ constexpr symbol trace_operand(tracer& t) {
     return E::trace(t);
   } else {
     t.variables.push_back(requires { E::is_variable; });
+    t.products.push_back(requires { E::is_product; });
     t.ranks.push_back(static_cast<std::int8_t>(E::rank));
     return graph::trace_input(t.builder, t.operands++, E::type, E::rank);
   }

@@ -235,6 +235,8 @@ bool product::shapes_fit() const {
 bool product::supported() const {
   if (a.type != b.type || c.type != d.type) return false;
   if (options.scale == CUDA_R_64F) {
+    // as strict as the library may be: callers have to do without
+    if (options.epilogue != CUBLASLT_EPILOGUE_DEFAULT) return false;
     return options.compute == CUBLAS_COMPUTE_64F && a.type == CUDA_R_64F && d.type == CUDA_R_64F;
   }
   if (options.scale != CUDA_R_32F || a.type == CUDA_R_64F) return false;

@@ -46,7 +46,7 @@ class cuda_event final : public event_state {
   cudaEvent_t event_ = nullptr;
 };
 
-/// A stream of the run-time, and two words that its kernels use.
+/// A stream of the run-time, and the words that its kernels use.
 class cuda_stream final : public stream_state {
  public:
   /// owned: destroyed with the last handle.
@@ -103,6 +103,7 @@ class cuda_stream final : public stream_state {
   /// What the stream's kernels share, made with the first that needs it.
   struct words {
     unsigned* ticket = nullptr;         ///< device memory, 0 between kernels
+    std::byte* zero = nullptr;          ///< device memory, 16 bytes that stay 0
     std::int64_t* bad_index = nullptr;  ///< host memory that the device sees
   };
   static constexpr std::int64_t no_index = INT64_MIN;
@@ -179,8 +180,9 @@ class cuda_stream final : public stream_state {
     void* host = nullptr;
     check_cuda(cudaHostAlloc(&host, sizeof(std::int64_t), cudaHostAllocPortable), "evaluate");
     void* ticket = nullptr;
-    cudaError_t code = cudaMalloc(&ticket, sizeof(unsigned));
-    if (code == cudaSuccess) code = cudaMemsetAsync(ticket, 0, sizeof(unsigned), stream_);
+    constexpr std::size_t zero_at = 16, bytes = 32;
+    cudaError_t code = cudaMalloc(&ticket, bytes);
+    if (code == cudaSuccess) code = cudaMemsetAsync(ticket, 0, bytes, stream_);
     if (code != cudaSuccess) {
       if (ticket != nullptr) note_cuda(cudaFree(ticket));
       note_cuda(cudaFreeHost(host));
@@ -189,6 +191,7 @@ class cuda_stream final : public stream_state {
     words_.bad_index = static_cast<std::int64_t*>(host);
     *words_.bad_index = no_index;
     words_.ticket = static_cast<unsigned*>(ticket);
+    words_.zero = static_cast<std::byte*>(ticket) + zero_at;
   }
 
   void dispose() noexcept override {

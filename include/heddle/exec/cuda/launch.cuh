@@ -100,12 +100,46 @@ consteval bool needs_words() {
   return needed;
 }
 
+/// An operand without a storage is one element of zeros, which lies on the host: a launch's inputs
+/// with the device's zeros in its place.
+template <class Program>
+class zeros_in_place {
+  static constexpr int slots = [] {
+    const auto& p = plan_of<Program>;
+    int highest = -1;
+    for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) {
+      highest = p.reads[i].slot > highest ? p.reads[i].slot : highest;
+    }
+    return highest + 1;
+  }();
+
+ public:
+  zeros_in_place(const launch& l, storage* const* owners, cuda_stream& stream) : given_(l.inputs) {
+    bool any = false;
+    for (int i = 0; i < slots; ++i)
+      any = any || (owners[i] == nullptr && given_[i].data != nullptr);
+    if (!any) return;
+    std::byte* const zero = stream.get_words().zero;
+    for (int i = 0; i < slots; ++i) {
+      filled_[i] = given_[i];
+      if (owners[i] == nullptr && given_[i].data != nullptr) filled_[i].data = zero;
+    }
+    given_ = filled_;
+  }
+  [[nodiscard]] const operand* inputs() const noexcept { return given_; }
+
+ private:
+  const operand* given_;
+  operand filled_[slots + 1];
+};
+
 }  // namespace detail
 
 /// Queues a program on the current stream of its device. `owners`: the storages of inputs and
 /// outputs.
 template <class Program, class Configuration>
-void run_program(const launch& l, int inputs, int outputs, storage* const* owners, device where) {
+void run_program(const launch& given, int inputs, int outputs, storage* const* owners,
+                 device where) {
   const heddle::detail::launch_range range("evaluate");
   const handle<detail::stream_state> queue = heddle::detail::state_of(current_stream(where));
   const detail::cuda_device_scope scope(where.index, "evaluate");
@@ -113,6 +147,9 @@ void run_program(const launch& l, int inputs, int outputs, storage* const* owner
   for (int i = 0; i < inputs + outputs; ++i) {
     if (owners[i] != nullptr) owners[i]->record_stream(state);
   }
+  const detail::zeros_in_place<Program> zeros(given, owners, state);
+  launch l = given;
+  l.inputs = zeros.inputs();
   launch_limits limits;
   limits.max_blocks = detail::blocks_for(where.index);
   prepared<Program> ready(l, limits);

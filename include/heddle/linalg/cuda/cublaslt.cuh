@@ -57,7 +57,7 @@ struct call_shape {
   std::int32_t type, device;
   std::int32_t a_transposed, b_transposed;
   std::int32_t alignment;  ///< of the worst aligned operand: a power of two up to 16
-  std::int32_t unused = 0;
+  std::int32_t epilogue;   ///< cublasLtEpilogue_t
 
   bool operator==(const call_shape&) const = default;
 };
@@ -84,7 +84,19 @@ struct operation {
   }
   operation(const operation&) = delete;
   operation& operator=(const operation&) = delete;
-  ~operation() { static_cast<void>(cublasLtMatmulDescDestroy(value)); }
+  ~operation() {
+    if (value != nullptr) static_cast<void>(cublasLtMatmulDescDestroy(value));
+  }
+
+  /// `columns`: of heddle's c.
+  void add(const product_epilogue& e, cublasLtEpilogue_t code, std::int64_t columns) {
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, static_cast<std::uint32_t>(code));
+    if (e.bias.data != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, e.bias.data);
+    if (e.aux.data != nullptr) {
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, e.aux.data);
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, aux_leading(e.function, columns));
+    }
+  }
 
  private:
   template <class T>
@@ -92,9 +104,40 @@ struct operation {
     const cublasStatus_t code = cublasLtMatmulDescSetAttribute(value, what, &to, sizeof to);
     if (code == CUBLAS_STATUS_SUCCESS) return;
     static_cast<void>(cublasLtMatmulDescDestroy(value));
+    value = nullptr;
     check(code);
   }
 };
+
+/// The library's word for an epilogue. Its matrices are heddle's transposed: its rows are heddle's
+/// columns, its first operand heddle's second.
+inline cublasLtEpilogue_t code_of(const product_epilogue& e) noexcept {
+  using task = product_epilogue::task;
+  const bool bias = e.bias.data != nullptr;
+  const bool aux = e.aux.data != nullptr;
+  const bool relu = e.function == product_function::relu;
+  switch (e.what) {
+    case task::forward:
+      if (e.function == product_function::identity) {
+        return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+      }
+      if (relu) {
+        return aux ? (bias ? CUBLASLT_EPILOGUE_RELU_AUX_BIAS : CUBLASLT_EPILOGUE_RELU_AUX)
+                   : (bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU);
+      }
+      return aux ? (bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX)
+                 : (bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU);
+    case task::backward:
+      return relu ? (bias ? CUBLASLT_EPILOGUE_DRELU_BGRAD : CUBLASLT_EPILOGUE_DRELU)
+                  : (bias ? CUBLASLT_EPILOGUE_DGELU_BGRAD : CUBLASLT_EPILOGUE_DGELU);
+    case task::sum_of_a:
+      return CUBLASLT_EPILOGUE_BGRADB;
+    case task::sum_of_b:
+      return CUBLASLT_EPILOGUE_BGRADA;
+    default:
+      return CUBLASLT_EPILOGUE_DEFAULT;
+  }
+}
 
 struct layout {
   cublasLtMatrixLayout_t value = nullptr;
@@ -145,6 +188,7 @@ class device_library {
   struct choice {
     cublasLtMatmulAlgo_t algorithm;
     std::size_t workspace = 0;
+    bool supported = true;
   };
   choice choose(const call_shape& s, const operation& o, const layout& a, const layout& b,
                 const layout& c) {
@@ -170,11 +214,13 @@ class device_library {
                                             preference, 1, &found, &count);
     }
     static_cast<void>(cublasLtMatmulPreferenceDestroy(preference));
-    check(code);
-    if (count == 0) check(CUBLAS_STATUS_NOT_SUPPORTED);
+    const bool none =
+        code == CUBLAS_STATUS_NOT_SUPPORTED || (code == CUBLAS_STATUS_SUCCESS && count == 0);
+    if (none && s.epilogue == CUBLASLT_EPILOGUE_DEFAULT) code = CUBLAS_STATUS_NOT_SUPPORTED;
+    if (!none || s.epilogue == CUBLASLT_EPILOGUE_DEFAULT) check(code);
     // shapes that change from call to call, as lengths of sequences, must not fill the memory
     if (choices_.size() >= most_choices) choices_.clear();
-    return choices_[s] = {found.algo, found.workspaceSize};
+    return choices_[s] = {found.algo, found.workspaceSize, !none};
   }
 
  private:
@@ -190,16 +236,18 @@ inline device_library& library_of(int index) {
   return libraries[index];
 }
 
-inline std::int32_t alignment_of(const void* a, const void* b, const void* c) noexcept {
-  const auto bits = reinterpret_cast<std::uintptr_t>(a) | reinterpret_cast<std::uintptr_t>(b) |
-                    reinterpret_cast<std::uintptr_t>(c) | 16;
+inline std::int32_t alignment_of(std::initializer_list<const std::byte*> operands) noexcept {
+  std::uintptr_t bits = 16;
+  for (const std::byte* each : operands) bits |= reinterpret_cast<std::uintptr_t>(each);
   return static_cast<std::int32_t>(bits & (~bits + 1));
 }
 
 /// Queues c = a b on a stream of the device, which is current. Operands' matrices are direct (see
-/// layout_of). Batch axes but the last are calls of their own.
-inline void multiply(dtype type, const product& p, const std::byte* a, const std::byte* b,
-                     std::byte* c, device where, const heddle::handle<stream_state>& queue) {
+/// layout_of). Batch axes but the last are calls of their own. False where the library has no such
+/// epilogue.
+inline bool multiply(dtype type, const product& p, const std::byte* a, const std::byte* b,
+                     std::byte* c, const product_epilogue& epilogue, device where,
+                     const heddle::handle<stream_state>& queue) {
   device_library& library = library_of(where.index);
   const cublasLtHandle_t handle = library.handle();
   const cudaStream_t stream = cuda_state(queue).get();
@@ -221,7 +269,9 @@ inline void multiply(dtype type, const product& p, const std::byte* a, const std
   s.device = where.index;
   s.a_transposed = b_layout.transposed == 'T';
   s.b_transposed = a_layout.transposed == 'T';
-  const operation o(types, s.a_transposed != 0, s.b_transposed != 0);
+  s.epilogue = code_of(epilogue);
+  operation o(types, s.a_transposed != 0, s.b_transposed != 0);
+  if (s.epilogue != CUBLASLT_EPILOGUE_DEFAULT) o.add(epilogue, code_of(epilogue), p.n);
   const layout first(types.data, s.a_transposed ? s.k : s.m, s.a_transposed ? s.m : s.k,
                      s.a_leading, s.batches, s.a_batch);
   const layout second(types.data, s.b_transposed ? s.n : s.k, s.b_transposed ? s.k : s.n,
@@ -238,8 +288,9 @@ inline void multiply(dtype type, const product& p, const std::byte* a, const std
     const std::byte* const left = b + at.b * size;
     const std::byte* const right = a + at.a * size;
     std::byte* const to = c + i * p.m * p.n * size;
-    s.alignment = alignment_of(left, right, to);
+    s.alignment = alignment_of({left, right, to, epilogue.bias.data, epilogue.aux.data});
     const device_library::choice chosen = library.choose(s, o, first, second, result);
+    if (!chosen.supported) return false;
     if (chosen.workspace > 0 && (!workspace || workspace->bytes() < chosen.workspace)) {
       workspace = storage::allocate(chosen.workspace, where);
     }
@@ -247,24 +298,27 @@ inline void multiply(dtype type, const product& p, const std::byte* a, const std
                          result.value, to, result.value, &chosen.algorithm,
                          workspace ? workspace->data() : nullptr, chosen.workspace, stream));
   }
+  return true;
 }
 
 /// What matmul.hpp calls.
-inline void run(dtype type, const product& p, const product_operand& a, const product_operand& b,
-                const product_operand& c, device where) {
+inline bool run(dtype type, const product& p, const product_operand& a, const product_operand& b,
+                const product_operand& c, const product_epilogue& epilogue, device where) {
   const heddle::detail::launch_range range("matmul");
   const heddle::handle<stream_state> queue = heddle::detail::state_of(current_stream(where));
   const cuda_device_scope scope(where.index, "matmul");
-  for (const product_operand* each : {&a, &b, &c}) each->memory->record_stream(*queue);
+  for (const product_operand* each : {&a, &b, &c, &epilogue.bias, &epilogue.aux}) {
+    if (each->memory != nullptr) each->memory->record_stream(*queue);
+  }
   const std::int64_t count = p.batches() * p.m * p.n;
-  if (count == 0) return;
+  if (count == 0) return true;
   if (p.k == 0) {
     check_cuda(cudaMemsetAsync(c.data, 0, static_cast<std::size_t>(count) * size_of(type),
                                cuda_state(queue).get()),
                "matmul");
-    return;
+    return true;
   }
-  multiply(type, p, a.data, b.data, c.data, where, queue);
+  return multiply(type, p, a.data, b.data, c.data, epilogue, where, queue);
 }
 
 inline const bool is_in_place = [] {
