@@ -43,7 +43,7 @@ struct sort_arguments {
 __global__ void sort_kernel(const __grid_constant__ sort_arguments) {}
 
 struct sort_body {
-  static void run(const void* with, int, int, std::uint64_t) {
+  static void run(const void* with, int, int, std::size_t, std::uint64_t) {
     const sort_arguments& a = *static_cast<const sort_arguments*>(with);
     const std::uint64_t mask = a.bits < 64 ? (std::uint64_t{1} << a.bits) - 1 : ~std::uint64_t{0};
     std::vector<std::int64_t> order(static_cast<std::size_t>(a.count));
@@ -144,7 +144,7 @@ void reach(const device_side::scan_arguments<From, To, Sum>& s, const sink& to) 
 
 template <class Step>
 struct step_body {
-  static void run(const void* with, int, int, std::uint64_t) {
+  static void run(const void* with, int, int, std::size_t, std::uint64_t) {
     const Step& s = *static_cast<const Step*>(with);
     for (std::int64_t i = s.count - 1; i >= 0; --i) s(i);
   }
@@ -165,7 +165,7 @@ struct scan_body {
         support::host_team<stand_in::fibre_block>(of, rank, one.block, one.blocks, {}),
         reinterpret_cast<Sum*>(of.scratch()), *one.with);
   }
-  static void run(const void* with, int blocks, int threads, std::uint64_t seed) {
+  static void run(const void* with, int blocks, int threads, std::size_t, std::uint64_t seed) {
     for (int b = 0; b < blocks; ++b) {
       one_block one{static_cast<const arguments*>(with), b, blocks};
       if (!stand_in::run_block(threads, sizeof(Sum) * device_side::scan_threads,

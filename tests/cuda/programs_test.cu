@@ -7,6 +7,7 @@
 #include "plain_unit.hpp"
 #include <doctest/doctest.h>
 
+#include <heddle/autograd/record.hpp>
 #include <heddle/exec/evaluate.hpp>
 #include <heddle/linalg/matmul.hpp>
 #include <heddle/nn/functional.hpp>
@@ -59,6 +60,29 @@ TEST_CASE("maps, rows and reductions on a device are those of the host") {
   const auto [s, m] = evaluate(sum<-1>(dx * dy), mean(dy));
   CHECK(distance(s, evaluate(sum<-1>(x * y))) < 1e-6);
   CHECK(distance(m, evaluate(mean(y))) < 1e-5);  // near 0
+}
+
+TEST_CASE("rows of any length: in registers, in shared memory, and read again") {
+  const support::cuda_case clean;
+  for (const std::int64_t columns : {96, 1024, 5000, 20000, 60000}) {
+    const tensor<float, 2> x = numbers({3, columns}, 1);
+    CHECK(distance(evaluate(softmax<-1>(x.to(cuda(0)))), evaluate(softmax<-1>(x))) < 1e-5);
+  }
+}
+
+TEST_CASE("the gradient of a table is the host's, bit for bit, for indices that come often") {
+  const support::cuda_case clean;
+  const tensor<float, 2> table = numbers({20, 40}, 1), g = numbers({300, 40}, 2);
+  tensor<std::int64_t, 1> index = empty<std::int64_t, 1>({300});
+  for (std::int64_t i = 0; i < 300; ++i) index(i) = i * i % 17;
+  const auto gradient = [&](device where) {
+    const variable<float, 2> t(table.to(where));
+    const tensor<std::int64_t, 1> at = index.to(where);
+    const variable<float, 2> rows = let([](auto x, auto i) { return take(x, i); }, t, at);
+    rows.backward(g.to(where));
+    return t.grad();
+  };
+  CHECK(distance(gradient(cuda(0)), gradient(cpu())) == 0);
 }
 
 TEST_CASE("statements without elements launch what they must, and sums of nothing are 0") {

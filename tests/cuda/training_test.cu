@@ -207,6 +207,48 @@ TEST_CASE("after a failure of any call of a step the weights are whole and the n
   CHECK(stand_in::live_events().size() <= events + 8);
 }
 
+TEST_CASE("after an error in any kernel of a step each call says so, and nothing is thrown twice") {
+  std::uint64_t launches = 0;
+  {
+    const support::cuda_case clean;
+    training there(cuda(0));
+    there.step();
+    stand_in::reset_counters();
+    there.step();
+    launches = stand_in::launches();
+  }
+  CHECK(launches > 3);
+  for (std::uint64_t k = 1; k <= launches; ++k) {
+    {
+      training model(cuda(0));
+      model.step();
+      synchronize(cuda(0));
+      stand_in::fail_kernel(k, cudaErrorIllegalAddress);
+      std::string first, again;
+      try {
+        model.step();
+        synchronize(cuda(0));
+      } catch (const cuda_error& e) {
+        first = e.what();
+      }
+      try {
+        model.step();
+      } catch (const cuda_error& e) {
+        again = e.what();
+      }
+      for (const std::string& said : {first, again}) {
+        CHECK_MESSAGE(
+            said.find("the process cannot use its CUDA devices any more") != std::string::npos,
+            "kernel " << k << ": " << said);
+      }
+      CHECK(detail::cuda_is_lost());
+    }  // destructors: nothing is given back, nothing is thrown
+    collect_references();
+    stand_in::recover();
+    detail::cuda_is_lost().store(false);  // a process of its own for each would take too long
+  }
+}
+
 // The last one: it leaves memory behind that has been written to by mistake.
 TEST_CASE("a wrong bound in the kernels' bodies is noticed") {
   stand_in::set_order(stand_in::order::eager);

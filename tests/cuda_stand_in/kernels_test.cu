@@ -88,16 +88,19 @@ class device_run {
     switch (choice.how) {
       case cuda::access::strided:
         answer = cuda::launch_kernel<Program, First, cuda::access::strided>(
-            arguments, choice.blocks, choice.team, how_.stream);
+            arguments, choice.blocks, choice.team, {choice.row_bytes, how_.limits.row_memory, 0},
+            how_.stream);
         break;
       case cuda::access::wide:
-        answer = cuda::launch_kernel<Program, First, cuda::access::wide>(arguments, choice.blocks,
-                                                                         choice.team, how_.stream);
+        answer = cuda::launch_kernel<Program, First, cuda::access::wide>(
+            arguments, choice.blocks, choice.team, {choice.row_bytes, how_.limits.row_memory, 0},
+            how_.stream);
         break;
       default:
         if constexpr (rows) {
           answer = cuda::launch_kernel<Program, First, cuda::access::resident>(
-              arguments, choice.blocks, choice.team, how_.stream);
+              arguments, choice.blocks, choice.team, {choice.row_bytes, how_.limits.row_memory, 0},
+              how_.stream);
         }
     }
     REQUIRE(answer == cudaSuccess);

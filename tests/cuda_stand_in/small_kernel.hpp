@@ -18,7 +18,7 @@ struct add_arguments {
   float more;
   int count;
 };
-inline void add_body(const void* with, int blocks, int threads, std::uint64_t) {
+inline void add_body(const void* with, int blocks, int threads, std::size_t, std::uint64_t) {
   const add_arguments& a = *static_cast<const add_arguments*>(with);
   for (int b = 0; b < blocks; ++b) {
     for (int i = b * threads; i < (b + 1) * threads && i < a.count; ++i) a.y[i] = a.x[i] + a.more;
@@ -32,7 +32,7 @@ inline void add_accesses(const void* with, int, void* context, stand_in::add_acc
 }
 
 /// Adds 1, as atomic instructions do.
-inline void count_body(const void* with, int, int, std::uint64_t) {
+inline void count_body(const void* with, int, int, std::size_t, std::uint64_t) {
   ++**static_cast<float* const*>(with);
 }
 inline void count_accesses(const void* with, int, void* context, stand_in::add_access add) {

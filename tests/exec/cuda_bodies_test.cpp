@@ -142,6 +142,111 @@ TEST_CASE("gathers, scatters, coordinates, counts and random numbers") {
   CHECK(report.bad_index == 10);
 }
 
+namespace {
+
+/// The program of a statement's gradient with respect to its first operand of two, as
+/// autograd/record.hpp has it.
+template <class Statement>
+struct derivative_of_first {
+  static constexpr graph::graph make() {
+    graph::derivative_request request;
+    request.wanted.push_back(true);
+    request.wanted.push_back(false);
+    request.seed_slot = 2;
+    request.saved_slot = 3;
+    return graph::differentiate(graph::thaw(typename Statement::program{}), request);
+  }
+};
+
+/// The gradient of `scale * take(table, index)` with respect to the table, for seed g, by its body.
+struct take_gradient {
+  static constexpr auto rows = [](auto t, auto i) { return 2 * take(t, i); };
+  using statement = exec::statement<decltype(let(rows, std::declval<tensor<float, 2>>(),
+                                                 std::declval<tensor<std::int64_t, 1>>()))>;
+  using program = graph::frozen<derivative_of_first<statement>>;
+
+  tensor<float, 2> made;
+  body_report report;
+
+  take_gradient(std::int64_t table_rows, const tensor<std::int64_t, 1>& index,
+                const tensor<float, 2>& g, const body_run& how)
+      : made(full<float, 2>({table_rows, g.extent(1)}, 77)) {
+    exec::launch l;
+    l.extents[0] = g.extent(0);
+    l.extents[1] = g.extent(1);
+    const exec::operand inputs[] = {
+        {}, exec::detail::operand_of(index), exec::detail::operand_of(g)};
+    const exec::operand outputs[] = {exec::detail::operand_of(made)};
+    l.inputs = inputs;
+    l.outputs = outputs;
+    report = body_runner<program>(l, how).run();
+  }
+};
+
+}  // namespace
+
+namespace {
+
+/// The same additions in the same order.
+bool same_bits(const tensor<float, 2>& a, const tensor<float, 2>& b) {
+  for (std::int64_t i = 0; i < a.extent(0); ++i) {
+    for (std::int64_t k = 0; k < a.extent(1); ++k) {
+      if (!(a(i, k) == b(i, k))) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("scatters: groups share the table's rows, and add in one order") {
+  for (const std::int64_t columns : {1, 3, 24, 132}) {
+    const std::int64_t rows = 500;
+    const auto g = matrix(rows + 1, columns).slice<0>(0, rows);  // a lane too many reads memory
+    const tensor<std::int64_t, 1> index = randint<std::int64_t, 1>(0, 23, {rows}, numbers);
+    tensor<float, 2> expected = zeros<float, 2>({30, columns});
+    for (std::int64_t i = 0; i < rows; ++i) {
+      for (std::int64_t k = 0; k < columns; ++k) expected(index(i), k) += 2 * g(i, k);
+    }
+    for (const int team : {1, 2, 31, 32, 33, 256}) {
+      for (const fibre_order order :
+           {fibre_order::forward, fibre_order::backward, fibre_order::shuffled}) {
+        const take_gradient found(30, index, g, {.team = team, .blocks = 5, .order = order});
+        CHECK_MESSAGE(same_bits(found.made, expected),
+                      "team " << team << ", " << columns << " columns");
+        if (columns >= 24 && team >= 32) CHECK(found.report.blocks > 1);
+        CHECK(found.report.bad_index == std::numeric_limits<std::int64_t>::min());
+      }
+    }
+    const take_gradient threads(30, index, g, {.team = 8, .blocks = 3, .threads = true});
+    CHECK(same_bits(threads.made, expected));
+    const take_gradient late(30, index, g, {.team = 32, .blocks = 2, .fault = {.tail = true}});
+    CHECK_FALSE(same_bits(late.made, expected));
+  }
+  tensor<std::int64_t, 1> outside = randint<std::int64_t, 1>(0, 23, {50}, numbers);
+  outside(41) = 30;
+  CHECK(take_gradient(30, outside, matrix(50, 8), {}).report.bad_index == 30);
+}
+
+TEST_CASE("rows too long for registers are held in the team's memory, as far as they fit") {
+  const auto held = [](const auto& e) {
+    const auto want = evaluate(e);
+    auto room = empty_like(want);
+    return run_bodies({.team = 32, .blocks = 2}, std::tuple{room}, e).held;
+  };
+  CHECK(held(softmax<-1>(matrix(5, 520))));
+  CHECK_FALSE(held(softmax<-1>(matrix(5, 64))));                    // in registers
+  CHECK_FALSE(held(softmax<-1>(matrix(2, 8256))));                  // more than 32 KiB
+  CHECK_FALSE(held(matrix(5, 520) + 1.0));                          // read once as it is
+  CHECK_FALSE(held(softmax<-1>(matrix(5, 521).slice<1>(1, 521))));  // not aligned
+  const auto x = matrix(5, 520);
+  CHECK(right_everywhere(1e-5, softmax<-1>(x)));
+  CHECK(right_everywhere(1e-4, layer_norm(matrix(5, 1028), vector(1028), vector(1028))));
+  CHECK(right_everywhere(1e-5, let([](auto a, auto b) { return a * sum<-1>(a * b, keepdim); },
+                                   matrix(3, 2052), matrix(3, 2052))));
+  CHECK(noticed({.tail = true}, softmax<-1>(matrix(5, 520))));
+}
+
 TEST_CASE("results of two runs are the same bits, whatever the order of blocks and threads") {
   const auto x = matrix(67, 36);
   const auto run = [&](fibre_order order, bool threads) {

@@ -27,6 +27,9 @@ struct team_fault {
   bool tail = false;      ///< one lane too many
 };
 
+/// Room for the rows that a team holds.
+inline constexpr int row_bytes = 32 << 10;
+
 /// Groups of different widths that begin with one thread meet at different barriers.
 inline constexpr std::size_t barrier_kinds = 7;
 constexpr std::size_t barrier_place(int first, int width) {
@@ -80,7 +83,7 @@ class fibre_grid {
     for (block& b : blocks_) {
       b.grid_ = this;
       b.size_ = team;
-      b.scratch_.assign(cuda::scratch_bytes + 16, std::byte{0xA5});
+      b.scratch_.assign(cuda::scratch_bytes + 16 + row_bytes, std::byte{0xA5});
       b.arrived_.assign(static_cast<std::size_t>(team) * barrier_kinds, 0);
       b.epoch_.assign(static_cast<std::size_t>(team) * barrier_kinds, 0);
       b.exchange_.assign(static_cast<std::size_t>(team), 0);
@@ -167,7 +170,8 @@ class fibre_grid {
 /// Runs the threads of one team as threads of the host.
 class thread_scheduler {
  public:
-  explicit thread_scheduler(int size) : size_(size), scratch_(cuda::scratch_bytes + 16) {}
+  explicit thread_scheduler(int size)
+      : size_(size), scratch_(cuda::scratch_bytes + 16 + row_bytes, std::byte{0xA5}) {}
 
   template <class Body>
   bool run(Body body) {
@@ -230,7 +234,20 @@ class host_team {
   T shuffle_first(T x, int width) const {
     return exchange(x, rank_ & ~(width - 1), width);
   }
+  unsigned ballot(bool x, int width) const {
+    const int first = rank_ & ~(width - 1);
+    const int count = size() - first < width ? size() - first : width;
+    scheduler_->exchange(rank_) = x ? 1 : 0;
+    scheduler_->wait(first, count, width);
+    unsigned bits = 0;
+    for (int i = 0; i < count; ++i) {
+      bits |= static_cast<unsigned>(scheduler_->exchange(first + i)) << i;
+    }
+    scheduler_->wait(first, count, width);
+    return bits;
+  }
   std::byte* scratch() const { return scheduler_->scratch(); }
+  std::byte* row_memory() const { return scratch() + cuda::scratch_bytes + 16; }
   bool take_ticket(unsigned* place) const {
     std::atomic_ref<unsigned> counter(*place);
     if (counter.fetch_add(1, std::memory_order_acq_rel) + 1 != static_cast<unsigned>(blocks_)) {

@@ -33,6 +33,7 @@ struct body_report {
   int launches = 0;
   bool waits_for_ever = false;  ///< threads of a team at different barriers
   int blocks = 0;               ///< of the largest launch
+  bool held = false;            ///< a launch held rows in the team's memory
 };
 
 template <class Program>
@@ -66,6 +67,7 @@ class body_runner {
     l.team = how.team;
     l.fixed_team = true;
     l.max_blocks = how.blocks;
+    l.row_memory = row_bytes;
     return l;
   }
 
@@ -76,6 +78,7 @@ class body_runner {
       const cuda::detail::nest_choice choice = ready_.choice(First);
       report_.bodies.push_back(choice.how);
       ++report_.launches;
+      report_.held = report_.held || choice.row_bytes > 0;
       if (choice.blocks > report_.blocks) report_.blocks = choice.blocks;
       switch (choice.how) {
         case cuda::access::strided:

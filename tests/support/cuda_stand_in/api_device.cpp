@@ -129,8 +129,10 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
         *value = 48 << 10;
         break;
       case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
+        *value = 228 << 10;
+        break;
       case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-        *value = 96 << 10;
+        *value = most_shared_memory;
         break;
       case cudaDevAttrMaxRegistersPerBlock:
       case cudaDevAttrMaxRegistersPerMultiprocessor:
@@ -189,7 +191,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* to, int device) {
     std::memcpy(to->uuid.bytes, &device, sizeof device);
     to->totalGlobalMem = w.memory.capacity(device);
     to->sharedMemPerBlock = 48 << 10;
-    to->sharedMemPerBlockOptin = to->sharedMemPerMultiprocessor = 96 << 10;
+    to->sharedMemPerBlockOptin = most_shared_memory;
+    to->sharedMemPerMultiprocessor = 228 << 10;
     to->regsPerBlock = to->regsPerMultiprocessor = 65536;
     to->warpSize = 32;
     to->maxThreadsPerBlock = to->maxThreadsDim[0] = to->maxThreadsDim[1] = 1024;

@@ -45,7 +45,8 @@ void add_range(void* context, const void* begin, std::size_t bytes, touch how) {
       {static_cast<const std::byte*>(begin), bytes, how});
 }
 
-cudaError_t launch(const void* stub, dim3 grid, dim3 block, void** arguments, cudaStream_t stream) {
+cudaError_t launch(const void* stub, dim3 grid, dim3 block, void** arguments,
+                   std::size_t shared_bytes, cudaStream_t stream) {
   return call(call_kind::launch, "cudaLaunchKernel", [&](world& now, hold& h) {
     simulator& all = simulator::instance();
     CUstream_st* const s = now.streams.find(stream, current_device(), "a kernel launch");
@@ -65,6 +66,12 @@ cudaError_t launch(const void* stub, dim3 grid, dim3 block, void** arguments, cu
       return cudaErrorInvalidConfiguration;
     }
     if (static_cast<int>(block.x) > body.max_threads) return cudaErrorInvalidValue;
+    constexpr std::size_t most_without_asking = std::size_t{48} << 10;
+    const auto allowed = all.shared_allowed.find({stub, s->device});
+    if (shared_bytes >
+        (allowed == all.shared_allowed.end() ? most_without_asking : allowed->second)) {
+      return cudaErrorInvalidValue;
+    }
     const int blocks = static_cast<int>(grid.x);
     const int threads = static_cast<int>(block.x);
     work w;
@@ -73,8 +80,8 @@ cudaError_t launch(const void* stub, dim3 grid, dim3 block, void** arguments, cu
     w.outside = true;
     const auto with = std::make_shared<parameters>(arguments[0], body.argument_bytes);
     body.accesses(with->memory.data(), blocks, &w.accesses, add_range);
-    w.run = [with, body, blocks, threads, seed = now.streams.random_word()] {
-      body.run(with->memory.data(), blocks, threads, seed);
+    w.run = [with, body, blocks, threads, shared_bytes, seed = now.streams.random_word()] {
+      body.run(with->memory.data(), blocks, threads, shared_bytes, seed);
     };
     if (now.launches.count()) {
       // the error comes out when the stream gets here
@@ -101,9 +108,23 @@ cudaError_t occupancy(int* blocks, const void* stub, int threads, const char* na
 
 }  // namespace
 
-cudaError_t cudaLaunchKernel(const void* stub, dim3 grid, dim3 block, void** arguments, std::size_t,
-                             cudaStream_t stream) {
-  return launch(stub, grid, block, arguments, stream);
+cudaError_t cudaLaunchKernel(const void* stub, dim3 grid, dim3 block, void** arguments,
+                             std::size_t shared_bytes, cudaStream_t stream) {
+  return launch(stub, grid, block, arguments, shared_bytes, stream);
+}
+
+cudaError_t cudaFuncSetAttribute(const void* stub, cudaFuncAttribute attribute, int value) {
+  return call(call_kind::plain, __func__, [&](world& now, hold&) {
+    simulator& s = simulator::instance();
+    if (!is_kernel(s, stub)) return cudaErrorInvalidDeviceFunction;
+    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) {
+      now.findings.add("not modelled: cudaFuncSetAttribute of another attribute");
+      return cudaErrorInvalidValue;
+    }
+    if (value < 0 || value > most_shared_memory) return cudaErrorInvalidValue;
+    s.shared_allowed[{stub, current_device()}] = static_cast<std::size_t>(value);
+    return cudaSuccess;
+  });
 }
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* to, const void* stub) {
@@ -177,7 +198,7 @@ cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* stub) {
   return cudaSuccess;
 }
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments,
-                               std::size_t, cudaStream_t stream) {
-  return launch(kernel, grid, block, arguments, stream);
+                               std::size_t shared_bytes, cudaStream_t stream) {
+  return launch(kernel, grid, block, arguments, shared_bytes, stream);
 }
 }

@@ -37,7 +37,8 @@ struct block_run {
 /// Runs the blocks of a grid one after the other, in an order that the seed gives: none waits for
 /// another.
 inline void run_grid(const char* name, const void* arguments, int blocks, int threads,
-                     std::uint64_t seed, void (*thread)(void*, fibre_block&, int)) {
+                     std::size_t shared_bytes, std::uint64_t seed,
+                     void (*thread)(void*, fibre_block&, int)) {
   support::random_source random(seed);
   std::vector<int> turn(static_cast<std::size_t>(blocks));
   for (int i = 0; i < blocks; ++i) {
@@ -48,7 +49,9 @@ inline void run_grid(const char* name, const void* arguments, int blocks, int th
   block_run one{arguments, 0, blocks, {.missing_site = -1, .tail = team_fault() != 0}};
   for (const int b : turn) {
     one.block = b;
-    if (run_block(threads, cuda::scratch_bytes + 16, random.word(), thread, &one)) continue;
+    if (run_block(threads, cuda::scratch_bytes + 16 + shared_bytes, random.word(), thread, &one)) {
+      continue;
+    }
     report(std::string("waits for ever: threads of kernel ") + name +
            " stand at different barriers");
     return;
@@ -163,8 +166,9 @@ struct group_kernel {
     cuda::run_group<Program, First, Access>(one.member(of, rank),
                                             *static_cast<const arguments*>(one.arguments));
   }
-  static void run(const void* with, int blocks, int threads, std::uint64_t seed) {
-    run_grid(name(), with, blocks, threads, seed, &run_thread);
+  static void run(const void* with, int blocks, int threads, std::size_t shared_bytes,
+                  std::uint64_t seed) {
+    run_grid(name(), with, blocks, threads, shared_bytes, seed, &run_thread);
   }
   static void accesses(const void* with, int blocks, void* context, add_access add) {
     add_all(*static_cast<const arguments*>(with), blocks, {context, add},
@@ -201,8 +205,9 @@ struct list_kernel {
     cuda::run_multi<Program, Access>(one.member(of, rank),
                                      *static_cast<const arguments*>(one.arguments));
   }
-  static void run(const void* with, int blocks, int threads, std::uint64_t seed) {
-    run_grid(name(), with, blocks, threads, seed, &run_thread);
+  static void run(const void* with, int blocks, int threads, std::size_t shared_bytes,
+                  std::uint64_t seed) {
+    run_grid(name(), with, blocks, threads, shared_bytes, seed, &run_thread);
   }
   static void accesses(const void* with, int, void* context, add_access add) {
     const arguments& a = *static_cast<const arguments*>(with);
@@ -222,7 +227,7 @@ struct copy_body {
   using arguments = heddle::detail::copy_arguments;
 
   static const char* name() { return "copy of any strides"; }
-  static void run(const void* with, int blocks, int threads, std::uint64_t) {
+  static void run(const void* with, int blocks, int threads, std::size_t, std::uint64_t) {
     const std::int64_t all = std::int64_t{blocks} * threads;
     for (std::int64_t i = 0; i < all; ++i) {
       heddle::detail::copy_part<Word>(*static_cast<const arguments*>(with), i, all);
@@ -248,7 +253,7 @@ struct copy_kernel {
   using arguments = heddle::detail::copy_arguments;
 
   static const char* name() { return "of a strided copy or fill"; }
-  static void run(const void* with, int blocks, int threads, std::uint64_t seed) {
+  static void run(const void* with, int blocks, int threads, std::size_t, std::uint64_t seed) {
     const std::int64_t all = std::int64_t{blocks} * threads;
     const auto first = static_cast<std::int64_t>(seed % static_cast<std::uint64_t>(all));
     for (std::int64_t i = 0; i < all; ++i) {

@@ -4,10 +4,12 @@
 
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <vector>
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <oneapi/dnnl/dnnl.h>
 
 namespace stand_in {
 
@@ -73,19 +75,34 @@ double gelu_slope_of(double x) {
 }
 
 /// op(x) as a dense block of rows.
-std::vector<double> packed(const void* from, const matrix& x, bool transposed, int batch,
-                           cublasComputeType_t how) {
+template <class T>
+std::vector<T> packed(const void* from, const matrix& x, bool transposed, int batch,
+                      cublasComputeType_t how) {
   const auto rows = static_cast<std::int64_t>(transposed ? x.columns : x.rows);
   const auto columns = static_cast<std::int64_t>(transposed ? x.rows : x.columns);
-  std::vector<double> to(static_cast<std::size_t>(rows * columns));
-  double* next = to.data();
+  std::vector<T> to(static_cast<std::size_t>(rows * columns));
+  T* next = to.data();
   for (std::int64_t i = 0; i < rows; ++i) {
     for (std::int64_t k = 0; k < columns; ++k) {
       const std::int64_t at = transposed ? x.place(k, i) : x.place(i, k);
-      *next++ = as_computed(load(from, x.type, batch * x.stride + at), how);
+      *next++ = static_cast<T>(as_computed(load(from, x.type, batch * x.stride + at), how));
     }
   }
   return to;
+}
+
+/// a (m, k) times b (k, n), rows one after the other: of f64 by loops, which oneDNN does not have.
+void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const double* a, const double* b,
+              double* c) {
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t e = 0; e < k; ++e) {
+      for (std::int64_t j = 0; j < n; ++j) c[i * n + j] += a[i * k + e] * b[e * n + j];
+    }
+  }
+}
+void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, const float* b,
+              float* c) {
+  if (dnnl_sgemm('N', 'N', m, n, k, 1.0f, a, k, b, n, 0.0f, c, n) != dnnl_success) std::abort();
 }
 
 cudaDataType type_or(std::int32_t type, cudaDataType otherwise) {
@@ -132,24 +149,21 @@ struct batch_run {
     return rounded(x);
   }
 
+  template <class T>
   void run() const {
     const product_options& o = p.options;
     const auto m = static_cast<std::int64_t>(p.d.rows);
     const auto n = static_cast<std::int64_t>(p.d.columns);
     const std::int64_t k = p.depth();
-    const auto a = packed(p.of_a, p.a, o.transpose_a != CUBLAS_OP_N, batch, o.compute);
-    const auto b = packed(p.of_b, p.b, o.transpose_b != CUBLAS_OP_N, batch, o.compute);
-    std::vector<double> sums(static_cast<std::size_t>(n));
+    const auto a = packed<T>(p.of_a, p.a, o.transpose_a != CUBLAS_OP_N, batch, o.compute);
+    const auto b = packed<T>(p.of_b, p.b, o.transpose_b != CUBLAS_OP_N, batch, o.compute);
+    std::vector<T> sums(static_cast<std::size_t>(m * n));
+    multiply(m, n, k, a.data(), b.data(), sums.data());
     for (std::int64_t i = 0; i < m; ++i) {
-      sums.assign(sums.size(), 0.0);
-      for (std::int64_t e = 0; e < k; ++e) {
-        const double factor = a[static_cast<std::size_t>(i * k + e)];
-        const double* const row = b.data() + e * n;
-        for (std::int64_t j = 0; j < n; ++j) sums[static_cast<std::size_t>(j)] += factor * row[j];
-      }
       double row_sum = 0;
       for (std::int64_t j = 0; j < n; ++j) {
-        double x = rounded(p.alpha * rounded(sums[static_cast<std::size_t>(j)]));
+        double x =
+            rounded(p.alpha * static_cast<double>(sums[static_cast<std::size_t>(i * n + j)]));
         if (p.beta != 0) {
           const double before = load(p.of_c, p.c.type, batch * p.c.stride + p.c.place(i, j));
           x = rounded(x + p.beta * before);
@@ -161,13 +175,17 @@ struct batch_run {
       if (o.has(bias_sum)) store(o.bias, bias_type, batch * o.bias_stride + i, row_sum);
       if (o.has(sum_of_a)) {
         double sum = 0;
-        for (std::int64_t e = 0; e < k; ++e) sum += a[static_cast<std::size_t>(i * k + e)];
+        for (std::int64_t e = 0; e < k; ++e) {
+          sum += static_cast<double>(a[static_cast<std::size_t>(i * k + e)]);
+        }
         store(o.bias, bias_type, batch * o.bias_stride + i, sum);
       }
     }
     for (std::int64_t j = 0; j < n && o.has(sum_of_b); ++j) {
       double sum = 0;
-      for (std::int64_t e = 0; e < k; ++e) sum += b[static_cast<std::size_t>(e * n + j)];
+      for (std::int64_t e = 0; e < k; ++e) {
+        sum += static_cast<double>(b[static_cast<std::size_t>(e * n + j)]);
+      }
       store(o.bias, bias_type, batch * o.bias_stride + j, sum);
     }
   }
@@ -254,7 +272,14 @@ bool product::supported() const {
 }
 
 void run_product(const product& p) {
-  for (int batch = 0; batch < p.d.batches; ++batch) batch_run{p, batch}.run();
+  for (int batch = 0; batch < p.d.batches; ++batch) {
+    const batch_run one{p, batch};
+    if (one.in_double) {
+      one.run<double>();
+    } else {
+      one.run<float>();
+    }
+  }
 }
 
 }  // namespace stand_in

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The arithmetic of cublasLtMatmul, by plain loops: sums in double, rounded where the library
+// The arithmetic of cublasLtMatmul: products by oneDNN (of f64 by loops), rounded where the library
 // rounds.
 #pragma once
 

@@ -80,6 +80,9 @@ struct world {
   counted calls, allocations, launches;
 };
 
+/// What a block may have, where its kernel was allowed to: as a device of compute capability 9.0.
+inline constexpr int most_shared_memory = 227 << 10;
+
 class simulator {
  public:
   static simulator& instance();
@@ -88,7 +91,9 @@ class simulator {
   std::unique_ptr<world> now = std::make_unique<world>();
   std::uint64_t generation = 1;
   int team_fault = 0;
-  std::map<const void*, kernel_body> bodies;        ///< by stub
+  std::map<const void*, kernel_body> bodies;  ///< by stub
+  /// By stub and device: shared memory that launches may ask for, where more than 48 KiB.
+  std::map<std::pair<const void*, int>, std::size_t> shared_allowed;
   std::map<const void*, std::string> kernel_names;  ///< by stub, of all kernels in the program
   std::vector<std::string> variables;               ///< device variables that were registered
   std::vector<std::unique_ptr<world>> past;         ///< so that no handle is ever used again

@@ -98,7 +98,9 @@ struct kernel_body {
   const char* name = nullptr;
   std::size_t argument_bytes = 0;  ///< of the kernel's only parameter
   int max_threads = 1024;          ///< its launch bound
-  void (*run)(const void* arguments, int blocks, int threads, std::uint64_t seed) = nullptr;
+  /// shared_bytes: what the launch asks for beside its own.
+  void (*run)(const void* arguments, int blocks, int threads, std::size_t shared_bytes,
+              std::uint64_t seed) = nullptr;
   /// Tells all memory that a launch reaches.
   void (*accesses)(const void* arguments, int blocks, void* context, add_access add) = nullptr;
 };

@@ -30,7 +30,7 @@ template <class From, class To, class Sum>
 __global__ void __launch_bounds__(scan_threads)
     scan_kernel(const __grid_constant__ scan_arguments<From, To, Sum> arguments) {
   __shared__ Sum shared[scan_threads];
-  const exec::cuda::block_team team(nullptr, static_cast<int>(blockIdx.x),
+  const exec::cuda::block_team team(nullptr, nullptr, static_cast<int>(blockIdx.x),
                                     static_cast<int>(gridDim.x));
   scan_part(team, shared, arguments);
 }

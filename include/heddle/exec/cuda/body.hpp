@@ -4,23 +4,32 @@
 // grid.
 #pragma once
 
-#include <heddle/exec/cuda/position.hpp>
+#include <heddle/exec/cuda/vectors.hpp>
 
 namespace heddle::inline v0::exec::cuda::detail {
 
 /// One thread's run through its units of a nest.
 template <class Program, int Nest, access Access, class Team>
-class nest_body : nest_position<Program, Nest> {
+class nest_body : nest_vectors<Program, Nest, Access> {
   using layout = nest_layout<Program, Nest>;
-  using position = nest_position<Program, Nest>;
-  using position::at_;
-  using position::begin_;
-  using position::coordinates_;
-  using position::move_to;
-  using position::nest_;
-  using position::program_;
-  using position::row_;
-  using position::slot_;
+  using operands = nest_vectors<Program, Nest, Access>;
+  using operands::at_;
+  using operands::begin_;
+  using operands::coordinates_;
+  using operands::lane_step;
+  using operands::lanes_;
+  using operands::load_vectors;
+  using operands::move_to;
+  using operands::nest_;
+  using operands::program_;
+  using operands::row_;
+  using operands::slot_;
+  using operands::valid_lanes;
+  using typename operands::no_vectors;
+  using typename operands::read_places;
+  using typename operands::vectors;
+  template <int Place>
+  using operand_vector = typename operands::template operand_vector<Place>;
   using totals = accumulators<Program, Nest, Access>;
   static constexpr int vector = vector_width<Program, Nest, Access>;
   static constexpr int unroll = unroll_of<Program, Nest, Access>;
@@ -37,25 +46,11 @@ class nest_body : nest_position<Program, Nest> {
   using output = output_of<Program, Pass, K>;
   template <int Pass, int K>
   static constexpr int output_place = layout::place_of_output(pass_of<Pass>.first_output + K);
-  // Vectors of the operands that move along the lanes.
-  template <int Place, bool Vector = is_vector<Program, Nest>(Place)>
-  struct operand_vector {
-    pack<element_t<read_of<Program, Nest>(Place).type>, vector> lanes;
-  };
-  template <int Place>
-  struct operand_vector<Place, false> {};
-  template <class Places>
-  struct vectors_over;
-  template <int... Place>
-  struct vectors_over<std::integer_sequence<int, Place...>> : operand_vector<Place>... {};
-  using read_places = std::make_integer_sequence<int, layout::read_count>;
-  using vectors = vectors_over<read_places>;
-  struct no_vectors {};
 
  public:
   HEDDLE_HD HEDDLE_INLINE nest_body(const Team& team, const program_arguments<Program>& program,
                                     const arguments_of<Program, Nest>& nest)
-      : position(program, nest), team_(team) {
+      : operands(program, nest, team.row_memory()), team_(team) {
     rank_ = team.rank() % nest.shape.width;
   }
 
@@ -96,14 +91,58 @@ class nest_body : nest_position<Program, Nest> {
     begin_ = chunk * shape.chunk;
     const std::int64_t rest = shape.inner_extent - begin_;
     lanes_ = team_.limit(rest < shape.chunk ? rest : shape.chunk);
+    if constexpr (owned_scatter<Program, Nest>) {
+      if (shape.segments > 1) return run_owned(segment);
+    }
     for (row_ = first; row_ < last; ++row_) {
       move_to(row_, 0);
       if constexpr (Access == access::resident) {
-        load_vectors<-1>(resident_, rank_ * vector, read_places{});
+        this->template load_vectors<-1>(resident_, rank_ * vector, read_places{});
       }
       run_passes<0>();
     }
     flush_totals(reduction_indices<Program>{});
+  }
+
+  /// Of a scatter: all rows whose index this segment owns, in order, so that sums have one order
+  /// however many share the work. The threads of the group look at one index each.
+  HEDDLE_HD HEDDLE_INLINE void run_owned(std::int64_t segment) {
+    const int width = nest_.shape.width;
+    for (std::int64_t base = 0; base < nest_.shape.rows; base += width) {
+      bool own = false;
+      if (base + rank_ < nest_.shape.rows) {
+        move_to(base + rank_, 0);
+        own = owner() == segment;
+      }
+      for (unsigned mine = team_.ballot(own, width); mine != 0; mine &= mine - 1) {
+        move_to(base + lowest_bit(mine), 0);
+        run_passes<0>();
+      }
+    }
+  }
+  HEDDLE_HD HEDDLE_INLINE static int lowest_bit(unsigned x) {
+#if defined(__CUDA_ARCH__)
+    return __ffs(static_cast<int>(x)) - 1;
+#else
+    return std::countr_zero(x);
+#endif
+  }
+  /// The segment that owns the row of the table which this position's index names; that of no row
+  /// has an owner, too, who reports it.
+  HEDDLE_HD HEDDLE_INLINE std::int64_t owner() {
+    constexpr int pass = layout::first_pass;
+    using out = output<pass, 0>;
+    slots once;
+    slots none;
+    no_vectors no;
+    evaluate<pass, false>(once, none, no, 0, 0, 1, node_indices<pass>{});
+    const auto index = static_cast<std::int64_t>(slot<lane_t<out::index_type>, out::index>(once));
+    const std::int64_t extent = program_.written[pass_of<pass>.first_output].extent;
+    if (index < 0 || index >= extent) return 0;
+    if (index >> 32 == 0) {
+      return static_cast<std::uint32_t>(index) % static_cast<std::uint32_t>(nest_.shape.segments);
+    }
+    return index % nest_.shape.segments;
   }
 
   // Passes.
@@ -171,7 +210,7 @@ class nest_body : nest_position<Program, Nest> {
         vectors loaded[unroll];
         HEDDLE_UNROLL
         for (int u = 0; u < unroll; ++u) {
-          load_vectors<Pass>(loaded[u], i + u * step, read_places{});
+          this->template load_vectors<Pass>(loaded[u], i + u * step, read_places{});
         }
         HEDDLE_UNROLL
         for (int u = 0; u < unroll; ++u) {
@@ -195,35 +234,6 @@ class nest_body : nest_position<Program, Nest> {
     }
     put_results<Pass>(results, begin_ + i, valid, outputs{});
   }
-  HEDDLE_HD HEDDLE_INLINE int valid_lanes(std::int64_t i) const {
-    return lanes_ - i < vector ? static_cast<int>(lanes_ - i) : vector;
-  }
-
-  /// The vectors of a pass (-1: of all passes) at lane i of the unit.
-  template <int Pass, int... Place>
-  HEDDLE_HD HEDDLE_INLINE void load_vectors(vectors& to, std::int64_t i,
-                                            std::integer_sequence<int, Place...>) {
-    if (i >= lanes_) return;
-    [[maybe_unused]] const int valid = valid_lanes(i);
-    (load_vector<Pass, Place>(to, begin_ + i, valid), ...);
-  }
-  template <int Pass, int Place>
-  HEDDLE_HD HEDDLE_INLINE void load_vector(vectors& to, std::int64_t lane, int valid) {
-    if constexpr (is_vector<Program, Nest>(Place) && pass_reads<Program, Nest>(Pass, Place)) {
-      load<wide>(static_cast<operand_vector<Place>&>(to).lanes,
-                 at_[Place] + lane * lane_step<Place>(), lane_step<Place>(), valid);
-    }
-  }
-  /// Bytes from lane to lane.
-  template <int Place>
-  HEDDLE_HD HEDDLE_INLINE std::int64_t lane_step() const {
-    if constexpr (wide && Place < layout::read_count) {
-      if constexpr (is_vector<Program, Nest>(Place))
-        return sizeof(element_t<read_of<Program, Nest>(Place).type>);
-    }
-    return nest_.lane[Place];
-  }
-
   template <int Pass, bool Lanes, class Vectors, int... K>
   HEDDLE_HD HEDDLE_INLINE void evaluate(slots& once, slots& lane, const Vectors& loaded,
                                         std::int64_t first, int v, int valid,
@@ -378,7 +388,8 @@ class nest_body : nest_position<Program, Nest> {
   static constexpr bool memory_lanes =
       pass_of<Pass>.inner >= 0 && along_lanes<Program, Nest>(plan_of<Program>.reductions[R].kept);
 
-  /// Adds to the row of a table that the index names; prepare.hpp gives each lane to one thread.
+  /// Adds to the row of a table that the index names; prepare.hpp gives each lane of a row to one
+  /// thread.
   template <int Pass, int K, class T>
   HEDDLE_HD HEDDLE_INLINE void scatter(T x, slots& once, slots& lane, std::int64_t at) {
     using out = output<Pass, K>;
@@ -559,7 +570,6 @@ class nest_body : nest_position<Program, Nest> {
 
   const Team& team_;
   int rank_;  ///< in its group
-  std::int64_t lanes_ = 0;
   std::byte* kept_at_[program_arguments<Program>::sizes.reductions == 0
                           ? 1
                           : program_arguments<Program>::sizes.reductions];

@@ -26,7 +26,9 @@ inline constexpr std::size_t parameter_limit = 4096;
 template <class Program, int First, access Access>
 __device__ __forceinline__ void run_in_block(const group_arguments<Program, First>& arguments) {
   __shared__ alignas(16) std::byte scratch[scratch_bytes + 16];
-  const block_team team(scratch, static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x));
+  extern __shared__ uint4 rows[];
+  const block_team team(scratch, reinterpret_cast<std::byte*>(rows), static_cast<int>(blockIdx.x),
+                        static_cast<int>(gridDim.x));
   run_group<Program, First, Access>(team, arguments);
 }
 
@@ -41,16 +43,39 @@ __global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time(Access))
 template <class Program, int First, access Access>
 struct kernel_id {};
 
+/// Shared memory that a kernel may ask for without being allowed to.
+inline constexpr std::int64_t shared_default = 48 << 10;
+
+/// Shared memory that a launch asks for.
+struct shared_request {
+  std::int64_t bytes = 0;
+  std::int64_t most = 0;  ///< that any launch on the device asks for
+  int device = 0;
+};
+
 /// Queues a launch on the current device; whether that worked is the runtime's answer.
 template <class Program, int First, access Access>
 [[nodiscard]] cudaError_t launch_kernel(const group_arguments<Program, First>& arguments,
-                                        int blocks, int team, cudaStream_t stream) {
+                                        int blocks, int team, const shared_request& shared,
+                                        cudaStream_t stream) {
   static_assert(sizeof arguments <= parameter_limit,
                 "heddle: the statement has too many operands for one CUDA kernel: its parameters "
                 "exceed what a launch takes; store a part of it in a tensor first");
   heddle::detail::kernel_observer<kernel_id<Program, First, Access>>::before_launch();
-  kernel<Program, First, Access>
-      <<<static_cast<unsigned>(blocks), static_cast<unsigned>(team), 0, stream>>>(arguments);
+  if constexpr (Access == access::wide) {
+    if (shared.bytes > shared_default) {
+      static constinit std::atomic<bool> allowed[heddle::max_cuda_devices]{};
+      if (!allowed[shared.device].load(std::memory_order_relaxed)) {
+        const cudaError_t code = cudaFuncSetAttribute(kernel<Program, First, Access>,
+                                                      cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                      static_cast<int>(shared.most));
+        if (code != cudaSuccess) return code;
+        allowed[shared.device].store(true, std::memory_order_relaxed);
+      }
+    }
+  }
+  kernel<Program, First, Access><<<static_cast<unsigned>(blocks), static_cast<unsigned>(team),
+                                   static_cast<std::size_t>(shared.bytes), stream>>>(arguments);
   return cudaPeekAtLastError();
 }
 
@@ -59,7 +84,8 @@ template <class Program, access Access, int Groups>
 __global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time(Access))
     multi_kernel(const __grid_constant__ multi_arguments<Program, Groups> arguments) {
   __shared__ alignas(16) std::byte scratch[scratch_bytes + 16];
-  const block_team team(scratch, static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x));
+  const block_team team(scratch, nullptr, static_cast<int>(blockIdx.x),
+                        static_cast<int>(gridDim.x));
   run_multi<Program, Access>(team, arguments);
 }
 template <class Program, access Access, int Groups>

@@ -32,6 +32,20 @@ inline int blocks_for(int index) {
   return blocks;
 }
 
+/// Shared memory for the rows that a block holds: as much as two blocks may have at a time.
+inline std::int64_t row_memory_of(int index) {
+  static constinit std::atomic<int> known[max_cuda_devices]{};
+  int bytes = known[index].load(std::memory_order_relaxed);
+  if (bytes == 0) [[unlikely]] {
+    check_cuda(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index),
+               "evaluate");
+    constexpr int own = 2048;  // the kernels' own, and what the system reserves
+    bytes = bytes / 2 - own;
+    known[index].store(bytes, std::memory_order_relaxed);
+  }
+  return bytes;
+}
+
 /// The bits of a reduction's identity, as partial results hold it.
 inline std::uint64_t identity_bits(op code, dtype type) {
   std::byte value[8] = {};
@@ -63,28 +77,29 @@ inline void clear_scattered(const plan_view& p, const launch& l, cudaStream_t st
 }
 
 template <class Program, int First>
-void launch_from(prepared<Program>& ready, const launch& l, cudaStream_t stream) {
+void launch_from(prepared<Program>& ready, const launch& l, int device, cudaStream_t stream) {
   if constexpr (First < static_cast<int>(plan_of<Program>.sizes.nests)) {
     const auto arguments = ready.template group<First>(l);
     const nest_choice choice = ready.choice(First);
+    const shared_request shared{choice.row_bytes, row_memory_of(device), device};
     cudaError_t code = cudaSuccess;
     switch (choice.how) {
       case access::strided:
         code = launch_kernel<Program, First, access::strided>(arguments, choice.blocks, choice.team,
-                                                              stream);
+                                                              shared, stream);
         break;
       case access::wide:
         code = launch_kernel<Program, First, access::wide>(arguments, choice.blocks, choice.team,
-                                                           stream);
+                                                           shared, stream);
         break;
       default:
         if constexpr (nest_layout<Program, First>::inner_in_row) {
           code = launch_kernel<Program, First, access::resident>(arguments, choice.blocks,
-                                                                 choice.team, stream);
+                                                                 choice.team, shared, stream);
         }
     }
     check_cuda(code, "evaluate");
-    launch_from<Program, decltype(arguments)::end>(ready, l, stream);
+    launch_from<Program, decltype(arguments)::end>(ready, l, device, stream);
   }
 }
 
@@ -152,6 +167,7 @@ void run_program(const launch& given, int inputs, int outputs, storage* const* o
   l.inputs = zeros.inputs();
   launch_limits limits;
   limits.max_blocks = detail::blocks_for(where.index);
+  limits.row_memory = detail::row_memory_of(where.index);
   prepared<Program> ready(l, limits);
   handle<storage> workspace;
   if (ready.workspace_bytes() > 0) {
@@ -163,7 +179,7 @@ void run_program(const launch& given, int inputs, int outputs, storage* const* o
   ready.for_each_fill(l,
                       [&](const identity_fill& fill) { detail::fill_partials(fill, state.get()); });
   detail::clear_scattered(view_of<Program>(), l, state.get());
-  detail::launch_from<Program, 0>(ready, l, state.get());
+  detail::launch_from<Program, 0>(ready, l, where.index, state.get());
 }
 
 }  // namespace heddle::inline v0::exec::cuda

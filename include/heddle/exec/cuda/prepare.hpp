@@ -15,6 +15,7 @@ struct launch_limits {
   bool fixed_team = false;       ///< `team` whatever the work (tests)
   int max_blocks = 1024;
   std::int64_t max_partial_bytes = std::int64_t{64} << 20;
+  std::int64_t row_memory = 0;  ///< bytes of shared memory that a team may hold rows in
 };
 
 namespace detail {
@@ -31,6 +32,8 @@ struct nest_tables {
   int first_output, output_count;
   int inner;
   bool inner_in_row;
+  bool owned_scatter;
+  int reread_bytes;            ///< of a row's lane
   int vector, unroll;          ///< of the wide body
   const total_kind* looped;    ///< per reduction, of the strided and the wide body
   const total_kind* resident;  ///< of the resident body
@@ -74,6 +77,7 @@ struct nest_choice {
   access how = access::strided;
   int team = 1;
   int blocks = 1;
+  std::int64_t row_bytes = 0;  ///< of shared memory
 };
 
 constexpr std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -195,7 +199,14 @@ inline nest_choice divide(const nest_tables& t, const host::detail::nest_state& 
   const std::int64_t unroll = wide ? t.unroll : 1;
   const bool rows = p.nests[t.nest].row != 0;
   kept_totals kept = find_kept(t, t.looped);
-  if (scatters && !scatter_lanes) {
+  const bool owned = t.owned_scatter && scatter_lanes && shape.rows > 1;
+  if (owned) {
+    const std::int64_t threads = ceil_divide(shape.inner_extent, vector);
+    const int largest = power_of_two_below(made.team < warp_width ? made.team : warp_width);
+    shape.width = threads <= largest ? power_of_two_from(threads) : largest;
+    shape.groups = made.team / shape.width;
+    shape.chunk = shape.inner_extent;
+  } else if (scatters && !scatter_lanes) {
     shape.width = 1;
     shape.chunk = shape.inner_extent;
     shape.groups = 1;
@@ -219,6 +230,12 @@ inline nest_choice divide(const nest_tables& t, const host::detail::nest_state& 
     }
     shape.groups = made.team / shape.width;
     shape.chunk = shape.inner_extent;
+    const std::int64_t bytes = t.reread_bytes * held_lanes(shape.inner_extent);
+    if (made.how == access::wide && shape.row_steps == 1 && shape.groups == 1 && bytes > 0 &&
+        bytes <= limits.row_memory) {
+      shape.held = true;
+      made.row_bytes = bytes;
+    }
   } else {
     const std::int64_t threads = ceil_divide(shape.inner_extent, vector * unroll);
     const int largest =
@@ -232,7 +249,9 @@ inline nest_choice divide(const nest_tables& t, const host::detail::nest_state& 
   shape.chunks = shape.chunk == 0 ? 0 : ceil_divide(shape.inner_extent, shape.chunk);
   if (shape.chunks == 0) shape.chunks = shape.inner_extent == 0 ? 0 : 1;
   shape.segments = shape.rows;
-  if (scatters) {
+  if (owned) {
+    shape.segments = shape.rows < scatter_owners ? shape.rows : scatter_owners;
+  } else if (scatters) {
     shape.segments = shape.rows > 0 ? 1 : 0;
   } else if (kept.lanes || kept.memory) {
     const std::int64_t wanted =
@@ -398,6 +417,8 @@ class prepared {
             layout::output_count,
             layout::inner,
             layout::inner_in_row,
+            detail::owned_scatter<Program, Nest>,
+            detail::reread_bytes<Program, Nest>(),
             detail::vector_width<Program, Nest, access::wide>,
             detail::unroll_of<Program, Nest, access::wide>,
             own::looped.values,

@@ -10,7 +10,9 @@
 //   two up
 //                              to 32, aligned); any value where there is none
 //   shuffle_first(x, width)    x of the first thread of the group
+//   ballot(x, width)           one bit a thread of the group: its x, a bool
 //   scratch()                  memory that the team shares, scratch_bytes + 16, aligned to 16
+//   row_memory()               likewise, as much as the launch asked for
 //   take_ticket(place)         one arrival at a counter in device memory; whether it was the last
 //   of
 //                              the grid. What the team wrote before is then visible to the team
@@ -52,8 +54,8 @@ inline constexpr int scratch_bytes = 8 * (max_team / warp_width);
 /// A block of threads.
 class block_team {
  public:
-  __device__ block_team(std::byte* scratch, int block, int blocks)
-      : scratch_(scratch), block_(block), blocks_(blocks) {}
+  __device__ block_team(std::byte* scratch, std::byte* rows, int block, int blocks)
+      : scratch_(scratch), rows_(rows), block_(block), blocks_(blocks) {}
 
   __device__ int rank() const { return static_cast<int>(threadIdx.x); }
   __device__ int size() const { return static_cast<int>(blockDim.x); }
@@ -72,7 +74,13 @@ class block_team {
   __device__ T shuffle_first(T x, int width) const {
     return static_cast<T>(__shfl_sync(group(width), static_cast<wide<T>>(x), 0, width));
   }
+  __device__ unsigned ballot(bool x, int width) const {
+    const unsigned lane = threadIdx.x & (warp_width - 1);
+    return (__ballot_sync(group(width), x) & group(width)) >>
+           (lane & ~static_cast<unsigned>(width - 1));
+  }
   __device__ std::byte* scratch() const { return scratch_; }
+  __device__ std::byte* row_memory() const { return rows_; }
   __device__ bool take_ticket(unsigned* place) const {
     __threadfence();
     const bool last =
@@ -88,7 +96,7 @@ class block_team {
   __device__ T limit(T n) const {
     return n;
   }
-  __device__ block_team alone() const { return block_team(scratch_, 0, 1); }
+  __device__ block_team alone() const { return block_team(scratch_, rows_, 0, 1); }
 
  private:
   /// What shuffles move.
@@ -103,6 +111,7 @@ class block_team {
   }
 
   std::byte* scratch_;
+  std::byte* rows_;
   int block_;
   int blocks_;
 };
