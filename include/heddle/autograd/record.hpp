@@ -3,6 +3,7 @@
 // differentiated program.
 #pragma once
 
+#include <heddle/autograd/request.hpp>
 #include <heddle/autograd/variable.hpp>
 #include <heddle/exec/host/sum_to.hpp>
 
@@ -60,10 +61,6 @@ struct derivative_of {
     return graph::gradient_slots(nodes.values, Statement::program::node_count, wanted_slots());
   }
   static constexpr int gradients = static_cast<int>(gradient_slots().size());
-  struct gradient_place {
-    int slot = 0;
-    int variable = 0;
-  };
   static constexpr auto places = [] {
     exec::detail::table<gradient_place, static_cast<std::size_t>(gradients)> t;
     const auto slots = gradient_slots();
@@ -126,26 +123,6 @@ struct recording_collector : exec::detail::collector {
       places[next++] = l.place();
     }
   }
-};
-
-/// An operand of a derivative at run time.
-struct recorded_operand {
-  handle<storage> memory;
-  exec::operand at;
-  edge place;                ///< where its own gradient goes, if anywhere
-  std::uint8_t repeats = 0;  ///< axes along which its extent happened to be 1
-  std::uint32_t version = 0;
-};
-
-struct derivative_request {
-  graph::graph derivative;
-  std::vector<recorded_operand> operands;
-  std::vector<std::size_t> slots;   ///< the operand that output j is a gradient of
-  std::vector<std::size_t> inputs;  ///< and the node's input that it goes to
-  std::vector<exec::scalar_bits> scalars;
-  std::int64_t extents[graph::max_axes] = {};
-  device where;
-  tape_node* node = nullptr;
 };
 
 /// An array that may have no elements, and then takes no room.
@@ -239,36 +216,11 @@ class statement_node : public tape_node {
     exec::operand in[derivative::slots];
     storage* owners[derivative::slots];
     fill_operands(in, owners);
-    derivative_request request;
-    request.derivative = graph::thaw(typename derivative::program{});
-    request.scalars.assign(scalars_.data(), scalars_.data() + Statement::scalar_count);
-    all_extents(request.extents);
-    request.where = device_;
-    request.node = this;
-    request.operands.resize(static_cast<std::size_t>(derivative::slots));
-    int variable = 0;
-    for (int i = 0; i < derivative::slots; ++i) {
-      recorded_operand& o = request.operands[static_cast<std::size_t>(i)];
-      o.at = in[i];
-      if (owners[i] != nullptr) o.memory = handle<storage>::share(owners[i]);
-      if (i < operands && Statement::table.wanted[static_cast<std::size_t>(i)]) {
-        o.place = edges_[variable];
-        // needed where the table is not saved, too
-        if constexpr (keeps_first_extents) o.at.indexed_extent = first_extent_[variable];
-        o.repeats = edges_[variable++].repeats;
-      } else if (i >= operands && i < operands + outputs) {
-        o.place = incoming_[i - operands].source;
-      } else if (i >= operands + outputs) {
-        o.place = {handle<tape_node>::share(this),
-                   static_cast<std::uint16_t>(i - operands - outputs)};
-      }
-    }
-    for (int k = 0; k < gradients; ++k) {
-      const auto& g = derivative::places[static_cast<std::size_t>(k)];
-      request.slots.push_back(static_cast<std::size_t>(g.slot));
-      request.inputs.push_back(static_cast<std::size_t>(g.variable));
-    }
-    pass.record_derivative(pass, static_cast<derivative_request&&>(request));
+    std::int64_t all[graph::max_axes];
+    all_extents(all);
+    pass.record_derivative(
+        pass, make_request(request_tables, *this, in, owners, all, scalars_.data(), device_,
+                           keeps_first_extents ? first_extent_.data() : nullptr));
   }
 
   void free_saved() noexcept override {
@@ -295,6 +247,14 @@ class statement_node : public tape_node {
     }
     return false;
   }();
+  static graph::graph thaw() { return graph::thaw(typename derivative::program{}); }
+  static constexpr derivative_tables request_tables = {&thaw,
+                                                       operands,
+                                                       outputs,
+                                                       Statement::scalar_count,
+                                                       gradients,
+                                                       Statement::table.wanted.values,
+                                                       derivative::places.values};
   template <int J>
   static constexpr int slot_of = derivative::places[static_cast<std::size_t>(J)].slot;
   /// Which of the node's inputs gradient j goes to.
