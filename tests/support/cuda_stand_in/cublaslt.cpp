@@ -3,8 +3,8 @@
 // of its stream. An algorithm remembers what it was chosen for.
 #include <cstring>
 
+#include "library.hpp"
 #include "matrix_product.hpp"
-#include "simulator.hpp"
 #include <cublasLt.h>
 
 struct cublasLtContext {};
@@ -45,15 +45,9 @@ cublasStatus_t status_of(cudaError_t how) {
   }
 }
 
-/// As call(), for the library: errors are not left for cudaGetLastError.
 template <class F>
 cublasStatus_t library_call(call_kind kind, const char* name, F f) {
-  simulator& s = simulator::instance();
-  hold h(s.guard);
-  const cudaError_t may = s.begin_call(kind, name);
-  if (may != cudaSuccess) return status_of(may);
-  const cublasStatus_t how = f(*s.now, h);
-  return s.now->sticky != cudaSuccess ? CUBLAS_STATUS_EXECUTION_FAILED : how;
+  return call_library(kind, name, &status_of, f);
 }
 
 /// Makes an object behind one of the library's handles.
@@ -61,28 +55,10 @@ template <class T, class Handle>
 cublasStatus_t make(Handle* to, const T& value, const char* kind, const char* call) {
   return library_call(call_kind::plain, call, [&](world& w, hold&) {
     if (to == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
-    const auto made = std::make_shared<T>(value);
-    *to = reinterpret_cast<Handle>(made.get());
-    w.objects[*to] = {kind, ++w.objects_made, current_device(), false, made};
+    *to =
+        reinterpret_cast<Handle>(add_object(w, std::make_shared<T>(value), kind, current_device()));
     return CUBLAS_STATUS_SUCCESS;
   });
-}
-
-/// What a handle stands for; null and a finding if nothing of this kind, or no longer.
-library_object* find_object(world& w, const void* handle, const char* kind, const char* call) {
-  const auto found = w.objects.find(handle);
-  if (found == w.objects.end() || found->second.destroyed ||
-      std::strcmp(found->second.kind, kind) != 0) {
-    w.findings.add(std::string("handle: ") + call + " is given no " + kind +
-                   ", or one that was destroyed");
-    return nullptr;
-  }
-  return &found->second;
-}
-template <class T>
-T* find(world& w, const void* handle, const char* kind, const char* call) {
-  library_object* const found = find_object(w, handle, kind, call);
-  return found == nullptr ? nullptr : static_cast<T*>(found->value.get());
 }
 
 cublasStatus_t destroy(const void* handle, const char* kind, const char* call) {

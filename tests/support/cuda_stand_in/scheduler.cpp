@@ -134,6 +134,7 @@ operation scheduler::place(stream_state& s, const std::string& name, const vecto
 
 void scheduler::push(hold& h, stream_state& s, operation o) {
   s.queue.push_back(std::move(o));
+  tell();
   if (order_ == order::eager) run_all(h);
 }
 
@@ -144,12 +145,24 @@ bool scheduler::reached(const vector_clock& until) const {
   return true;
 }
 
-bool scheduler::can_run(const operation& o) const {
+bool scheduler::comes_next(const operation& o) const {
   for (const auto& s : streams_) {
     const std::uint64_t before = o.clock.of(s->actor) - (s->actor == o.at.actor ? 1 : 0);
     if (s->completed < before) return false;
   }
   return true;
+}
+bool scheduler::can_run(const operation& o) const {
+  return comes_next(o) && (!o.ready || o.ready());
+}
+std::vector<stream_state*> scheduler::unready() const {
+  std::vector<stream_state*> found;
+  for (const auto& s : streams_) {
+    if (s->queue.empty()) continue;
+    const operation& next = s->queue.front();
+    if (next.ready && comes_next(next) && !next.ready()) found.push_back(s.get());
+  }
+  return found;
 }
 
 stream_state* scheduler::choose(const vector_clock* until, mood how) {
@@ -174,8 +187,25 @@ stream_state* scheduler::choose(const vector_clock* until, mood how) {
 
 bool scheduler::wait_for_runner(hold& h) {
   if (!running_) return false;
-  idle_.wait(h, [&] { return !running_; });
+  changed_.wait(h, [&] { return !running_; });
   return true;
+}
+void scheduler::tell() {
+  ++told_;
+  changed_.notify_all();
+}
+bool scheduler::wait_for_others(hold& h) {
+  const std::uint64_t seen = told_;
+  return changed_.wait_for(h, limit_, [&] { return told_ != seen; });
+}
+void scheduler::give_up_unready(bool is_finding) {
+  for (stream_state* s : unready()) {
+    operation& next = s->queue.front();
+    if (next.ready()) continue;  // since another was given up
+    const std::string missing = next.give_up();
+    if (is_finding) findings_->add("waits for ever: " + *next.name + ": " + missing);
+  }
+  tell();
 }
 
 void scheduler::run_head(hold& h, stream_state& s) {
@@ -190,12 +220,20 @@ void scheduler::run_head(hold& h, stream_state& s) {
     in_host_function() = false;
     h.lock();
     running_ = false;
-    idle_.notify_all();
   } else if (o.run) {
     o.run();
   }
   // an error may have dropped the rest
   if (s.completed < o.at.number) s.completed = o.at.number;
+  tell();
+}
+
+void scheduler::learn(const vector_clock& until) {
+  host_.join(until);
+  // a last operation may have learnt from others when it ran
+  for (const auto& s : streams_) {
+    if (s->appended > 0 && host_.of(s->actor) >= s->appended) host_.join(s->tail);
+  }
 }
 
 void scheduler::wait(hold& h, const vector_clock& until) {
@@ -203,11 +241,18 @@ void scheduler::wait(hold& h, const vector_clock& until) {
   const mood how = order_ == order::eager ? mood::any : random_.pick(moods);
   while (!reached(until)) {
     if (wait_for_runner(h)) continue;
-    stream_state* const next = choose(&until, how);
-    if (next == nullptr) break;
-    run_head(h, *next);
+    stream_state* next = choose(&until, how);
+    // what is needed may not be ready before something else has run
+    if (next == nullptr) next = choose(&until, mood::any);
+    if (next != nullptr) {
+      run_head(h, *next);
+    } else if (unready().empty()) {
+      break;
+    } else if (!wait_for_others(h)) {
+      give_up_unready(true);
+    }
   }
-  host_.join(until);
+  learn(until);
 }
 
 bool scheduler::ask(hold& h, const vector_clock& until) {
@@ -218,7 +263,7 @@ bool scheduler::ask(hold& h, const vector_clock& until) {
     run_head(h, *next);
   }
   if (!reached(until)) return false;
-  host_.join(until);
+  learn(until);
   return true;
 }
 
@@ -231,12 +276,20 @@ void scheduler::run_all(hold& h) {
   }
   wait_for_runner(h);
 }
+void scheduler::finish(hold& h) {
+  run_all(h);
+  while (!unready().empty()) {
+    give_up_unready(false);
+    run_all(h);
+  }
+}
 
 void scheduler::drop_all() {
   for (const auto& s : streams_) {
     s->queue.clear();
     s->completed = s->appended;
   }
+  tell();
 }
 
 std::size_t scheduler::queued() const {

@@ -3,6 +3,7 @@
 // allow may run next; a seed decides what does.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -24,6 +25,10 @@ struct operation {
   std::function<void()> run;
   bool outside = false;  ///< a program's own code: run without the lock
   bool host_function = false;
+  /// Whether it may run, where that is for more than its clock to say; empty: it may.
+  std::function<bool()> ready;
+  /// Of what has `ready`: makes it ready, to do nothing. The answer: what it would wait for.
+  std::function<std::string()> give_up;
 };
 
 enum class stream_kind : std::uint8_t { blocking, non_blocking, legacy };
@@ -68,6 +73,7 @@ class scheduler {
 
   void set_seed(std::uint64_t seed) { random_ = support::random_source(seed); }
   void set_order(order how) { order_ = how; }
+  void set_time_limit(std::chrono::milliseconds limit) { limit_ = limit; }
   std::uint64_t random_word() { return random_.word(); }
 
   /// What a call makes.
@@ -92,11 +98,18 @@ class scheduler {
   [[nodiscard]] vector_clock clock_of(const stream_state& s) const;
   [[nodiscard]] vector_clock clock_of_device(int device) const;
 
-  /// Runs until `until` is reached; the host knows then.
+  /// Runs until `until` is reached; the host knows then. Where something is not ready, waits for
+  /// other threads; a finding, and it is given up, if they do nothing before the time limit.
   void wait(hold& h, const vector_clock& until);
   /// Runs a little, as time goes by; whether `until` is reached (the host knows then).
   bool ask(hold& h, const vector_clock& until);
   void run_all(hold& h);
+  /// As run_all(); what does not get ready is given up, and no finding.
+  void finish(hold& h);
+  /// Other threads that wait look again.
+  void tell();
+  /// Waits until tell() is called; false: it is not before the time limit.
+  bool wait_for_others(hold& h);
   /// Nothing queued will run.
   void drop_all();
   [[nodiscard]] std::size_t queued() const;
@@ -113,7 +126,14 @@ class scheduler {
   enum class mood : std::uint8_t { needed, any, needed_last };
 
   CUstream_st& make_stream(int device, stream_kind kind);
+  /// Whether all that comes before it has run.
+  [[nodiscard]] bool comes_next(const operation& o) const;
   [[nodiscard]] bool can_run(const operation& o) const;
+  /// Streams whose next operation is not ready, and nothing else keeps it.
+  [[nodiscard]] std::vector<stream_state*> unready() const;
+  void give_up_unready(bool is_finding);
+  /// The host knows that `until` is reached.
+  void learn(const vector_clock& until);
   stream_state* choose(const vector_clock* until, mood how);
   void run_head(hold& h, stream_state& s);
   /// Waits for another thread that runs an operation.
@@ -128,7 +148,9 @@ class scheduler {
   std::uint64_t streams_made_ = 0, operations_ = 0, tick_ = 0;
   vector_clock host_;
   bool running_ = false;
-  std::condition_variable idle_;
+  std::chrono::milliseconds limit_ = std::chrono::seconds(10);
+  std::uint64_t told_ = 0;
+  std::condition_variable changed_;
 };
 
 /// Whether this thread is inside a host function.

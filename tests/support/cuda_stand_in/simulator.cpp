@@ -73,9 +73,10 @@ cudaError_t simulator::end_call(cudaError_t how) {
   return how;
 }
 
-bool simulator::queue(hold& h, stream_state& s, work w, moment* at) {
+bool simulator::queue(hold& h, stream_state& s, work w, moment* at, vector_clock* clock) {
   operation o = now->streams.place(s, w.name, w.after);
   if (at != nullptr) *at = o.at;
+  if (clock != nullptr) *clock = o.clock;
   bool in_range = true;
   for (const range& r : w.accesses) {
     if (!now->memory.check({o.name, o.at, &o.clock, w.device}, r)) in_range = false;
@@ -83,6 +84,8 @@ bool simulator::queue(hold& h, stream_state& s, work w, moment* at) {
   if (in_range) o.run = std::move(w.run);
   o.outside = w.outside && in_range;
   o.host_function = w.host_function;
+  o.ready = std::move(w.ready);
+  o.give_up = std::move(w.give_up);
   now->streams.push(h, s, std::move(o));
   return in_range;
 }
@@ -116,6 +119,9 @@ void set_seed(std::uint64_t seed) {
 }
 std::size_t queued() {
   return with([](simulator&, world& w, hold&) { return w.streams.queued(); });
+}
+void set_time_limit(std::chrono::milliseconds limit) {
+  with([&](simulator&, world& w, hold&) { w.streams.set_time_limit(limit); });
 }
 void set_devices(int count) {
   with([&](simulator&, world& w, hold&) { w.devices = count; });
@@ -163,7 +169,7 @@ std::vector<live> live_library_objects() {
 
 void recover() {
   with([](simulator& s, world& w, hold& h) {
-    w.streams.run_all(h);
+    w.streams.finish(h);
     w.memory.forget_freed();
     std::erase_if(w.objects, [](const auto& each) { return each.second.destroyed; });
     w.findings = {};

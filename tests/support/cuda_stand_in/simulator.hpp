@@ -46,6 +46,8 @@ struct work {
   bool host_function = false;
   const vector_clock* after = nullptr;  ///< an event's
   int device = -1;                      ///< of a kernel
+  std::function<bool()> ready;          ///< as an operation's
+  std::function<std::string()> give_up;
 };
 
 /// What is behind a handle of a library.
@@ -56,6 +58,8 @@ struct library_object {
   bool destroyed = false;
   std::shared_ptr<void> value;
 };
+
+struct clique;
 
 /// What reset() makes anew.
 struct world {
@@ -69,6 +73,8 @@ struct world {
   std::map<int, CUmemPoolHandle_st> pools;
   std::map<const void*, library_object> objects;
   std::uint64_t objects_made = 0;
+  std::map<std::uint64_t, std::shared_ptr<clique>> cliques;  ///< of ranks, by the number in an id
+  std::uint64_t groups = 0;  ///< of calls to NCCL; a call without one is one
 
   struct counted {
     std::uint64_t done = 0;
@@ -107,7 +113,7 @@ class simulator {
   void break_down(cudaError_t how);
 
   /// Queues an operation; false where an access is out of range, and it does not run.
-  bool queue(hold& h, stream_state& s, work w, moment* at = nullptr);
+  bool queue(hold& h, stream_state& s, work w, moment* at = nullptr, vector_clock* clock = nullptr);
   /// The clock and label of something the host does itself.
   accessor host_does(const std::string& name, vector_clock& clock);
 };

@@ -5,6 +5,7 @@
 // it and asks it.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -22,6 +23,10 @@ enum class order {
 };
 void set_order(order how);
 void set_seed(std::uint64_t seed);
+/// How long a thread waits for what only other threads can bring about (a rank that has not
+/// called), from the last that they did; then it is a finding. 10 s until said otherwise or
+/// reset().
+void set_time_limit(std::chrono::milliseconds limit);
 /// Operations that have not run yet.
 std::size_t queued();
 
@@ -54,7 +59,7 @@ struct live {
 std::vector<live> live_allocations();
 std::vector<live> live_streams();
 std::vector<live> live_events();
-std::vector<live> live_library_objects();  ///< handles and descriptors of cuBLASLt
+std::vector<live> live_library_objects();  ///< of cuBLASLt, and communicators of NCCL
 
 /// Runs what is queued, then forgets planted faults, errors (sticky ones too), findings and freed
 /// memory. What is live stays, and so does what the host does not know to have happened.
