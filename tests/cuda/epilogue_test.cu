@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "cuda_case.hpp"
@@ -58,31 +59,39 @@ counts launches_of(F f) {
   return c;
 }
 
+// Which epilogues a library has is known of the stand-in alone, and how it rounds them.
+#if defined(HEDDLE_TEST_ON_GPU)
+constexpr bool library_is_known = false;
+constexpr double more = 20;
+#else
+constexpr bool library_is_known = true;
+constexpr double more = 1;
+#endif
+
 // The statements: each is given a product's operands and a bias.
 struct bias_alone {
-  static constexpr bool activates = false;
   auto operator()(const auto& x, const auto& w, const auto& b) const {
     return matmul(x, transposed(w)) + b;
   }
 };
 struct bias_before {
-  static constexpr bool activates = false;
   auto operator()(const auto& x, const auto& w, const auto& b) const {
     return b + matmul(x, transposed(w));
   }
 };
 struct relu_of {
-  static constexpr bool activates = true;
   auto operator()(const auto& x, const auto& w, const auto& b) const {
     return relu(matmul(x, transposed(w)) + b);
   }
 };
 struct gelu_of {
-  static constexpr bool activates = true;
   auto operator()(const auto& x, const auto& w, const auto& b) const {
     return gelu<approximate::tanh>(matmul(x, transposed(w)) + b);
   }
 };
+
+template <class Statement>
+constexpr bool activates = std::is_same_v<Statement, relu_of> || std::is_same_v<Statement, gelu_of>;
 
 template <class T>
 struct layer {
@@ -125,19 +134,21 @@ void check_network(extents<Rank> rows, double tolerance, bool merges) {
   variable<T, Rank> y;
   const counts forward = launches_of([&] { y = there.forward(); });
   CHECK(forward.products == 2);
-  CHECK(forward.merged == (merges ? 2 : 0));
-  CHECK(forward.kernels == (merges ? 2 : 4));
+  if (library_is_known) {
+    CHECK(forward.merged == (merges ? 2 : 0));
+    CHECK(forward.kernels == (merges ? 2 : 4));
+  }
   const variable<T, Rank> expected = here.forward();
-  CHECK(distance(y.value(), expected.value()) < tolerance);
+  CHECK(distance(y.value(), expected.value()) < more * tolerance);
   const counts backward = launches_of([&] { there.backward(y); });
   here.backward(expected);
   CHECK(backward.products == 4);
   // an activation of the first layer is merged into the second's product, a bias alone into its own
-  const int possible = 1 + (Second::activates ? 0 : 1);
-  CHECK(backward.merged == (merges ? possible : 0));
+  const int possible = 1 + (activates<Second> ? 0 : 1);
+  if (library_is_known) CHECK(backward.merged == (merges ? possible : 0));
   // of an activation that comes last the derivative is a kernel of its own
-  if (merges) CHECK(backward.kernels == 4 + (Second::activates ? 1 : 0));
-  for (const double apart : there.gradients_apart(here)) CHECK(apart < tolerance);
+  if (library_is_known && merges) CHECK(backward.kernels == 4 + (activates<Second> ? 1 : 0));
+  for (const double apart : there.gradients_apart(here)) CHECK(apart < more * tolerance);
 }
 
 }  // namespace
@@ -169,10 +180,13 @@ TEST_CASE("tensors alone take an epilogue, and what does not fit is computed as 
   const auto check = [&](auto statement, int kernels) {
     tensor<float, 2> found;
     const counts c = launches_of([&] { found = evaluate(statement(dx, dw, db)); });
-    CHECK(c.kernels == kernels);
-    CHECK(distance(found, evaluate(statement(x, w, b))) < 1e-5);
+    if (library_is_known) CHECK(c.kernels == kernels);
+    CHECK(distance(found, evaluate(statement(x, w, b))) < more * 1e-5);
   };
   check([](auto& x, auto& w, auto& b) { return relu(matmul(x, w) + b); }, 1);
+  const std::string says = "one library call computes it";
+  CHECK(explain(relu(matmul(dx, dw) + db)).find(says) != std::string::npos);
+  CHECK(explain(matmul(dx, dw) * db).find(says) == std::string::npos);
   check([](auto& x, auto& w, auto&) { return relu(matmul(x, w)); }, 1);
   check([](auto& x, auto& w, auto&) { return gelu<approximate::tanh>(matmul(x, w)); }, 1);
   check([](auto& x, auto& w, auto& b) { return gelu(matmul(x, w) + b); }, 2);
@@ -185,14 +199,14 @@ TEST_CASE("tensors alone take an epilogue, and what does not fit is computed as 
   CHECK(launches_of([&] {
           found = evaluate(matmul(dx, dw) + every_second(wide.to(cuda(0))));
         }).merged == 0);
-  CHECK(distance(found, evaluate(matmul(x, w) + every_second(wide))) < 1e-5);
+  CHECK(distance(found, evaluate(matmul(x, w) + every_second(wide))) < more * 1e-5);
   // batches
   const auto many = drawn<float, 3>({2, 6, 5}, 5), matrices = drawn<float, 3>({2, 5, 4}, 6);
   tensor<float, 3> batched;
   CHECK(launches_of([&] {
           batched = evaluate(relu(matmul(many.to(cuda(0)), matrices.to(cuda(0))) + db));
         }).merged == 0);
-  CHECK(distance(batched, evaluate(relu(matmul(many, matrices) + b))) < 1e-5);
+  CHECK(distance(batched, evaluate(relu(matmul(many, matrices) + b))) < more * 1e-5);
   CHECK_THROWS_AS(static_cast<void>(evaluate(relu(matmul(dx, dx) + db))), shape_error);
   CHECK_THROWS_AS(static_cast<void>(evaluate(relu(matmul(dx, w) + db))), device_error);
   CHECK_THROWS_AS(static_cast<void>(evaluate(relu(matmul(dx, dw) + b))), device_error);
@@ -208,8 +222,9 @@ TEST_CASE("a result that is used twice, looked at or differentiated twice keeps 
     loss.backward();
   };
   twice(here);
-  CHECK(launches_of([&] { twice(there); }).merged == 3);  // forward, and the second layer's bias
-  for (const double apart : there.gradients_apart(here)) CHECK(apart < 1e-4);
+  const int merged = launches_of([&] { twice(there); }).merged;
+  if (library_is_known) CHECK(merged == 3);  // forward, and the second layer's bias
+  for (const double apart : there.gradients_apart(here)) CHECK(apart < more * 1e-4);
 
   // a pass that stops shows the gradient of the activation, not what is behind it
   const auto at_cut = [](auto& net) {
@@ -220,7 +235,7 @@ TEST_CASE("a result that is used twice, looked at or differentiated twice keeps 
     pass.run();
     return g;
   };
-  CHECK(distance(at_cut(there), at_cut(here)) < 1e-4);
+  CHECK(distance(at_cut(there), at_cut(here)) < more * 1e-4);
 
   // retained graphs, and second derivatives
   const auto again = [](auto& net) {

@@ -95,11 +95,14 @@ inline std::string repeated_reads(const leaf_view* leaves, int count) {
 /// What evaluating these expressions together does: the program, its loop nests and why it was cut,
 /// bytes moved, operands read more than once, operands that broadcast only because an extent
 /// happens to be 1. Nothing is evaluated (contractions among the operands are).
-template <class... E>
+template <class... E, class Configuration = configuration>
 [[nodiscard]] std::string explain(const E&... e) {
   using statement = exec::statement<E...>;
   const exec::bound<statement> b(e...);
   std::string text = exec::detail::explain_graph(graph::thaw(typename statement::program{}));
+  if constexpr (exec::library_statement<Configuration, statement>::exists) {
+    text += "on a CUDA device one library call computes it together with its product\n";
+  }
   exec::launch l;
   for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = b.extents[i];
   text +=

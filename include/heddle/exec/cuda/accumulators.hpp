@@ -120,6 +120,18 @@ consteval total_kind find_kind(int reduction) {
              ? total_kind::lanes
              : total_kind::memory;
 }
+/// What becomes of a lane's value: it is stored, added to an element of its own in memory, or not
+/// kept until the vector is complete.
+enum class lane_use : std::uint8_t { none, stored, added };
+template <class Program, int Nest, access Access>
+consteval lane_use find_use(const output_info& out) {
+  if (out.kind == graph::item_kind::store) return lane_use::stored;
+  if (out.kind != graph::item_kind::terminal_reduction) return lane_use::none;
+  return find_kind<Program, Nest, Access>(out.slot) == total_kind::memory &&
+                 keeps_lanes<Program, Nest>(out.slot)
+             ? lane_use::added
+             : lane_use::none;
+}
 template <class Program, int Nest, access Access, int R>
 inline constexpr total_kind kind_of_total = find_kind<Program, Nest, Access>(R);
 

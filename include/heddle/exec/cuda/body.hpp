@@ -321,16 +321,22 @@ class nest_body : nest_vectors<Program, Nest, Access> {
 
   // Results.
 
-  template <class Output, int K, bool Stored = Output::info.kind == graph::item_kind::store>
+  template <int Pass, int K>
+  static constexpr lane_use use_of = find_use<Program, Nest, Access>(output<Pass, K>::info);
+  template <class Output, int K, lane_use Use>
   struct result {
-    pack<element_t<Output::value_type>, vector> lanes;
+    using type = std::conditional_t<Use == lane_use::stored, element_t<Output::value_type>,
+                                    typename Output::type>;
+    pack<type, vector> lanes;
   };
   template <class Output, int K>
-  struct result<Output, K, false> {};
+  struct result<Output, K, lane_use::none> {};
+  template <int Pass, int K>
+  using result_of_output = result<output<Pass, K>, K, use_of<Pass, K>>;
   template <int Pass, class Indices>
   struct results_over;
   template <int Pass, int... K>
-  struct results_over<Pass, std::integer_sequence<int, K...>> : result<output<Pass, K>, K>... {};
+  struct results_over<Pass, std::integer_sequence<int, K...>> : result_of_output<Pass, K>... {};
   template <int Pass>
   using written = results_over<Pass, std::make_integer_sequence<int, pass_of<Pass>.output_count>>;
 
@@ -350,7 +356,7 @@ class nest_body : nest_vectors<Program, Nest, Access> {
     constexpr int place = output_place<Pass, K>;
     const T x = slot<T, out::value>(out::lane ? lane : once);
     if constexpr (kind == graph::item_kind::store) {
-      auto& to = static_cast<result<out, K>&>(results).lanes.of[v];
+      auto& to = static_cast<result_of_output<Pass, K>&>(results).lanes.of[v];
       if constexpr (out::value_type == dtype::boolean) {
         to = x ? 1 : 0;
       } else {
@@ -370,11 +376,8 @@ class nest_body : nest_vectors<Program, Nest, Access> {
       constexpr total_kind how = kind_of_total<Program, Nest, Access, r>;
       constexpr T none = identity<code, T>();
       const T counted = v < valid ? x : none;
-      if constexpr (how == total_kind::memory && memory_lanes<Pass, r>) {
-        if (v < valid) {
-          T& to = *reinterpret_cast<T*>(at_[place] + (first + v) * nest_.lane[place]);
-          to = combine<code>(to, x);
-        }
+      if constexpr (use_of<Pass, K> == lane_use::added) {
+        static_cast<result_of_output<Pass, K>&>(results).lanes.of[v] = x;
       } else {
         constexpr bool each =
             how == total_kind::lanes || (how == total_kind::row && !layout::inner_in_row);
@@ -383,11 +386,6 @@ class nest_body : nest_vectors<Program, Nest, Access> {
       }
     }
   }
-  /// Whether a reduction kept in memory has an element for each lane.
-  template <int Pass, int R>
-  static constexpr bool memory_lanes =
-      pass_of<Pass>.inner >= 0 && along_lanes<Program, Nest>(plan_of<Program>.reductions[R].kept);
-
   /// Adds to the row of a table that the index names; prepare.hpp gives each lane of a row to one
   /// thread.
   template <int Pass, int K, class T>
@@ -417,7 +415,7 @@ class nest_body : nest_vectors<Program, Nest, Access> {
     if constexpr (out::info.kind == graph::item_kind::store) {
       constexpr int place = output_place<Pass, K>;
       constexpr bool along = along_lanes<Program, Nest>(graph::mask_of(out::info.map));
-      auto& lanes = static_cast<result<out, K>&>(results).lanes;
+      auto& lanes = static_cast<result_of_output<Pass, K>&>(results).lanes;
       using E = element_t<out::value_type>;
       const std::int64_t stride =
           wide && along ? static_cast<std::int64_t>(sizeof(E)) : nest_.lane[place];
@@ -436,6 +434,18 @@ class nest_body : nest_vectors<Program, Nest, Access> {
         }
       }
       put<as_vector>(to, lanes, stride, valid);
+    } else if constexpr (use_of<Pass, K> == lane_use::added) {
+      // the buffer is contiguous along the lanes, its parts begin at multiples of a row
+      constexpr int place = output_place<Pass, K>;
+      constexpr int r = out::info.slot;
+      using T = typename out::type;
+      auto& lanes = static_cast<result_of_output<Pass, K>&>(results).lanes;
+      std::byte* const to = at_[place] + first * nest_.lane[place];
+      pack<T, vector> before;
+      load<wide>(before, to, nest_.lane[place], valid);
+      HEDDLE_UNROLL
+      for (int v = 0; v < vector; ++v) lanes.of[v] = combiner<r>{}(before.of[v], lanes.of[v]);
+      put<wide>(to, lanes, nest_.lane[place], valid);
     }
   }
 
@@ -500,7 +510,7 @@ class nest_body : nest_vectors<Program, Nest, Access> {
           if (kept_at_[r] != nullptr) flush_total<r>();
           kept_at_[r] = now;
         }
-      } else if constexpr (how == total_kind::memory && !memory_lanes<Pass, r>) {
+      } else if constexpr (how == total_kind::memory && !keeps_lanes<Program, Nest>(r)) {
         totals_.template start<r>();
       }
     }
@@ -514,7 +524,7 @@ class nest_body : nest_vectors<Program, Nest, Access> {
     if constexpr (output<Pass, K>::info.kind == graph::item_kind::terminal_reduction) {
       constexpr int r = output<Pass, K>::info.slot;
       if constexpr (kind_of_total<Program, Nest, Access, r> == total_kind::memory &&
-                    !memory_lanes<Pass, r>) {
+                    !keeps_lanes<Program, Nest>(r)) {
         auto total = totals_.template get<r>().of[0];
         if constexpr (pass_of<Pass>.inner >= 0) {
           total = reduce_row(team_, total, nest_.shape.width, combiner<r>{});
