@@ -13,6 +13,9 @@
 #include <heddle/algorithm/scan.hpp>
 #include <heddle/algorithm/topk.hpp>
 #include <heddle/algorithm/unique.hpp>
+#include <heddle/autograd/grad.hpp>
+#include <heddle/tensor/let.hpp>
+#include <heddle/tensor/random.hpp>
 #if defined(HEDDLE_TEST_ON_GPU)
 #include <heddle/algorithm/cuda/cub.cuh>
 #else
@@ -26,7 +29,9 @@ namespace device_side = heddle::algorithm::cuda;
 
 #if defined(HEDDLE_TEST_ON_GPU)
 
-constexpr const algorithm::cuda_algorithms& chosen = device_side::algorithms_by_cub;
+void put_chosen_in_place() {
+  device_side::put_in_place<device_side::cub_sorter>(device_side::algorithms_by_cub);
+}
 
 }  // namespace
 
@@ -84,7 +89,8 @@ struct host_sorter {
   }
 };
 
-constexpr algorithm::cuda_algorithms chosen = device_side::make_algorithms<host_sorter>();
+constexpr algorithm::cuda_algorithms by_host_sort = device_side::make_algorithms<host_sorter>();
+void put_chosen_in_place() { device_side::put_in_place<host_sorter>(by_host_sort); }
 
 // What the steps reach.
 struct sink {
@@ -281,19 +287,20 @@ struct check_type {
 TEST_CASE("without CUB in the program the algorithms work on a copy on the host") {
   const support::cuda_case clean;
   algorithm::cuda_algorithms_in_place.store(nullptr);
+  exec::cuda::word_sorter_in_place.store(nullptr);
   check_type{}.operator()<float>();
   check_type{}.operator()<bool>();
 }
 
 TEST_CASE("all algorithms of all dtypes give what the host gives") {
   const support::cuda_case clean;
-  algorithm::cuda_algorithms_in_place.store(&chosen);
+  put_chosen_in_place();
   support::for_all_types(check_type{});
 }
 
 TEST_CASE("long rows are scanned in parts, and many rows whole") {
   const support::cuda_case clean;
-  algorithm::cuda_algorithms_in_place.store(&chosen);
+  put_chosen_in_place();
   support::random_source random(52);
   const auto x = support::random_elements<std::int32_t, 2>({3, 9001}, random);
   CHECK(equal(cumsum(x.to(heddle::cuda(0))), cumsum(x)));
@@ -311,7 +318,7 @@ TEST_CASE("long rows are scanned in parts, and many rows whole") {
 
 TEST_CASE("another stream than the operand's may run the algorithms") {
   const support::cuda_case clean;
-  algorithm::cuda_algorithms_in_place.store(&chosen);
+  put_chosen_in_place();
   support::random_source random(53);
   const auto x = support::random_elements<double, 2>({40, 50}, random);
   const stream other(heddle::cuda(0));
@@ -329,4 +336,59 @@ TEST_CASE("another stream than the operand's may run the algorithms") {
   const auto expected = sort(x);
   CHECK(equal(got.values, expected.values));
   CHECK(equal(got.indices, expected.indices));
+}
+
+namespace {
+
+/// The gradient of a sum of rows of a table, weighted by w, on a device.
+tensor<float, 2> table_gradient(const tensor<std::int64_t, 1>& index, const tensor<float, 2>& w,
+                                std::int64_t rows) {
+  const device where = heddle::cuda(0);
+  const variable<float, 2> table(zeros<float, 2>({rows, w.extent(1)}, where));
+  const tensor<std::int64_t, 1> there = index.to(where);
+  const tensor<float, 2> weights = w.to(where);
+  variable(let([](auto t, auto i, auto by) { return sum(take(t, i) * by); }, table, there, weights))
+      .backward();
+  return table.grad().to(cpu());
+}
+
+}  // namespace
+
+TEST_CASE("the gradient of take sorts many indices, and is that of the host") {
+  const support::cuda_case clean;
+  generator numbers(54);
+  const std::int64_t n = exec::cuda::sorted_scatter_rows + 123;
+  // a word asked for in every second row, most words seldom or never
+  tensor<std::int64_t, 1> index = randint<std::int64_t, 1>(0, 3000, {n}, numbers);
+  for (std::int64_t i = 0; i < n; i += 2) index(i) = 17;
+  const tensor<float, 2> w = randn<float, 2>({n, 12}, numbers);
+  tensor<double, 2> expected = zeros<double, 2>({3000, 12});
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t k = 0; k < 12; ++k) expected(index(i), k) += double{w(i, k)};
+  }
+  exec::cuda::word_sorter_in_place.store(nullptr);
+  const auto unsorted = table_gradient(index, w, 3000);
+  put_chosen_in_place();
+  static const exec::cuda::word_sorter chosen = exec::cuda::word_sorter_in_place.load();
+  static int sorts = 0;
+  exec::cuda::word_sorter_in_place.store(
+      [](exec::cuda::sort_buffers& buffers, std::int64_t count, int bits, device where) {
+        ++sorts;
+        chosen(buffers, count, bits, where);
+      });
+  const auto sorted = table_gradient(index, w, 3000);
+  const auto again = table_gradient(index, w, 3000);
+  double worst = 0, worst_unsorted = 0;
+  bool same = true;
+  for (std::int64_t i = 0; i < expected.size(); ++i) {
+    worst = std::fmax(worst, std::fabs(sorted.data()[i] - expected.data()[i]));
+    worst_unsorted = std::fmax(worst_unsorted, std::fabs(unsorted.data()[i] - expected.data()[i]));
+    same = same && support::same_bits(sorted.data()[i], again.data()[i]);
+  }
+  CHECK(worst < 1e-3);
+  CHECK(worst_unsorted < 1e-3);
+  CHECK(same);
+  CHECK(sorts == 2);
+  index(77) = 3000;
+  CHECK_THROWS_AS(table_gradient(index, w, 3000), index_error);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Kernels with names, whose machine code tests/device/check reads. Nothing here runs.
 #include <heddle/exec/cuda/kernel.cuh>
+#include <heddle/graph/passes/differentiate.hpp>
 #include <heddle/nn/functional.hpp>
 
 namespace {
@@ -65,6 +66,29 @@ struct total {
   auto operator()(const auto& x, const auto& y) const { return sum(x * y); }
 };
 
+/// The gradient of `2 * take(table, index)` with respect to the table.
+struct take_gradient {};
+struct taken_twice {
+  auto operator()(const auto& table, const auto& index) const {
+    return let([](auto t, auto i) { return 2 * take(t, i); }, table, index);
+  }
+};
+struct take_derivative {
+  static constexpr graph::graph make() {
+    graph::derivative_request request;
+    request.wanted.push_back(true);
+    request.wanted.push_back(false);
+    request.seed_slot = 2;
+    request.saved_slot = 3;
+    return graph::differentiate(graph::thaw(statement_of<taken_twice, matrix, classes>::program{}),
+                                request);
+  }
+};
+template <>
+struct statement_of<take_gradient, matrix, classes> {
+  using program = graph::frozen<take_derivative>;
+};
+
 }  // namespace
 
 #define DEVICE_PROGRAM(name, how, function, ...)                                            \
@@ -96,3 +120,4 @@ DEVICE_PROGRAM(cross_entropy_f32, resident, cross_entropy_mean, matrix, classes)
 DEVICE_PROGRAM(cross_entropy_f32, wide, cross_entropy_mean, matrix, classes)
 DEVICE_PROGRAM(column_sums_f32, wide, column_sums, matrix)
 DEVICE_PROGRAM(total_f32, wide, total, matrix, matrix)
+DEVICE_PROGRAM(take_gradient_f32, wide, take_gradient, matrix, classes)

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "../support/body_outcome.hpp"
+#include "../support/take_gradient.hpp"
 #include <doctest/doctest.h>
 
 #include <heddle/nn/functional.hpp>
@@ -144,49 +145,16 @@ TEST_CASE("gathers, scatters, coordinates, counts and random numbers") {
 
 namespace {
 
-/// The program of a statement's gradient with respect to its first operand of two, as
-/// autograd/record.hpp has it.
-template <class Statement>
-struct derivative_of_first {
-  static constexpr graph::graph make() {
-    graph::derivative_request request;
-    request.wanted.push_back(true);
-    request.wanted.push_back(false);
-    request.seed_slot = 2;
-    request.saved_slot = 3;
-    return graph::differentiate(graph::thaw(typename Statement::program{}), request);
+double off_by(const tensor<float, 2>& a, const tensor<float, 2>& b) {
+  double worst = 0;
+  for (std::int64_t i = 0; i < a.extent(0); ++i) {
+    for (std::int64_t k = 0; k < a.extent(1); ++k) {
+      const double difference = std::fabs(double{a(i, k)} - double{b(i, k)});
+      worst = difference <= worst ? worst : difference;  // not-a-number is the worst
+    }
   }
-};
-
-/// The gradient of `scale * take(table, index)` with respect to the table, for seed g, by its body.
-struct take_gradient {
-  static constexpr auto rows = [](auto t, auto i) { return 2 * take(t, i); };
-  using statement = exec::statement<decltype(let(rows, std::declval<tensor<float, 2>>(),
-                                                 std::declval<tensor<std::int64_t, 1>>()))>;
-  using program = graph::frozen<derivative_of_first<statement>>;
-
-  tensor<float, 2> made;
-  body_report report;
-
-  take_gradient(std::int64_t table_rows, const tensor<std::int64_t, 1>& index,
-                const tensor<float, 2>& g, const body_run& how)
-      : made(full<float, 2>({table_rows, g.extent(1)}, 77)) {
-    exec::launch l;
-    l.extents[0] = g.extent(0);
-    l.extents[1] = g.extent(1);
-    const exec::operand inputs[] = {
-        {}, exec::detail::operand_of(index), exec::detail::operand_of(g)};
-    const exec::operand outputs[] = {exec::detail::operand_of(made)};
-    l.inputs = inputs;
-    l.outputs = outputs;
-    report = body_runner<program>(l, how).run();
-  }
-};
-
-}  // namespace
-
-namespace {
-
+  return worst;
+}
 /// The same additions in the same order.
 bool same_bits(const tensor<float, 2>& a, const tensor<float, 2>& b) {
   for (std::int64_t i = 0; i < a.extent(0); ++i) {
@@ -226,6 +194,51 @@ TEST_CASE("scatters: groups share the table's rows, and add in one order") {
   tensor<std::int64_t, 1> outside = randint<std::int64_t, 1>(0, 23, {50}, numbers);
   outside(41) = 30;
   CHECK(take_gradient(30, outside, matrix(50, 8), {}).report.bad_index == 30);
+}
+
+TEST_CASE(
+    "scatters of sorted rows: segments add apart what they share, whatever is asked for most") {
+  for (const std::int64_t columns : {1, 3, 24, 132}) {
+    const std::int64_t rows = 500;
+    const auto g = matrix(rows + 1, columns).slice<0>(0, rows);  // a lane too many reads memory
+    for (const int asked : {1, 2, 30, 400}) {  // one for all, two, a few often, most once
+      INFO(columns << " columns, " << asked << " rows of the table");
+      // one row and a word too many: what lies behind is not to be read
+      const tensor<std::int64_t, 1> index =
+          randint<std::int64_t, 1>(0, asked, {rows + 1}, numbers).slice<0>(0, rows);
+      tensor<float, 2> expected = zeros<float, 2>({410, columns});
+      for (std::int64_t i = 0; i < rows; ++i) {
+        for (std::int64_t k = 0; k < columns; ++k) expected(index(i), k) += 2 * g(i, k);
+      }
+      tensor<float, 2> first;
+      for (const int team : {1, 2, 31, 32, 33, 256}) {
+        for (const fibre_order order :
+             {fibre_order::forward, fibre_order::backward, fibre_order::shuffled}) {
+          const take_gradient found(
+              410, index, g, {.team = team, .blocks = 5, .order = order, .sorted_rows = 100});
+          CHECK(found.report.sorts == 1);
+          CHECK(off_by(found.made, expected) <= 1e-4);
+          CHECK(found.report.bad_index == std::numeric_limits<std::int64_t>::min());
+          if (first.size() == 0) first = found.made;
+          CHECK(same_bits(found.made, first));  // of any team, in any order
+        }
+      }
+      const take_gradient threads(410, index, g,
+                                  {.team = 8, .blocks = 3, .threads = true, .sorted_rows = 100});
+      CHECK(same_bits(threads.made, first));
+      const take_gradient late(
+          410, index, g, {.team = 32, .blocks = 2, .fault = {.tail = true}, .sorted_rows = 100});
+      CHECK_FALSE(same_bits(late.made, first));
+    }
+  }
+  const auto g = matrix(200, 8);
+  tensor<std::int64_t, 1> outside = randint<std::int64_t, 1>(0, 23, {200}, numbers);
+  outside(150) = 30;
+  const take_gradient found(30, outside, g, {.sorted_rows = 100});
+  CHECK(found.report.bad_index == 30);
+  outside(150) = -1;
+  CHECK(take_gradient(30, outside, g, {.sorted_rows = 100}).report.bad_index == -1);
+  CHECK(take_gradient(30, outside, g, {.sorted_rows = 201}).report.sorts == 0);
 }
 
 TEST_CASE("rows too long for registers are held in the team's memory, as far as they fit") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The bodies of CUDA kernels on threads of the host, for ThreadSanitizer.
 #include "../support/body_outcome.hpp"
+#include "../support/take_gradient.hpp"
 #include <doctest/doctest.h>
 
 #include <heddle/tensor/random.hpp>
@@ -22,5 +23,12 @@ TEST_CASE("threads of the host run bodies without a race") {
     CHECK(run_as(how, layer_norm_gradient(x, gamma, g)).worst <= 1e-5);
     const tensor<std::int64_t, 1> classes = randint<std::int64_t, 1>(0, 70, {37}, numbers);
     CHECK(run_as(how, cross_entropy(x, classes)).worst <= 1e-5);
+    // groups that own rows of the table, and segments of sorted rows
+    const tensor<std::int64_t, 1> index = randint<std::int64_t, 1>(0, 5, {90}, numbers);
+    const tensor<float, 2> rows = randn<float, 2>({90, 24}, numbers);
+    body_run sorted = how;
+    sorted.sorted_rows = 90;
+    CHECK(take_gradient(7, index, rows, sorted).report.sorts == 1);
+    CHECK(take_gradient(7, index, rows, how).report.sorts == 0);
   }
 }

@@ -3,7 +3,9 @@
 // same templates, block after block or all at once.
 #pragma once
 
+#include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "host_team.hpp"
 
@@ -24,6 +26,7 @@ struct body_run {
   bool threads = false;
   team_fault fault = {};
   std::uint64_t seed = 1;
+  std::int64_t sorted_rows = 0;  ///< scatters of so many rows sort them; 0: none does
 };
 
 /// What happened.
@@ -34,6 +37,7 @@ struct body_report {
   bool waits_for_ever = false;  ///< threads of a team at different barriers
   int blocks = 0;               ///< of the largest launch
   bool held = false;            ///< a launch held rows in the team's memory
+  int sorts = 0;                ///< of a scatter's rows
 };
 
 template <class Program>
@@ -68,14 +72,18 @@ class body_runner {
     l.fixed_team = true;
     l.max_blocks = how.blocks;
     l.row_memory = row_bytes;
+    l.sorted_rows = how.sorted_rows;
     return l;
   }
 
   template <int First>
   void run_from() {
     if constexpr (First < static_cast<int>(exec::plan_of<Program>.sizes.nests)) {
-      const auto arguments = ready_.template group<First>(l_);
       const cuda::detail::nest_choice choice = ready_.choice(First);
+      if constexpr (cuda::detail::owned_scatter<Program, First>) {
+        if (choice.sorted) sort_rows<First>(choice);
+      }
+      const auto arguments = ready_.template group<First>(l_);
       report_.bodies.push_back(choice.how);
       ++report_.launches;
       report_.held = report_.held || choice.row_bytes > 0;
@@ -92,13 +100,55 @@ class body_runner {
             launch<First, cuda::access::resident>(arguments, choice);
           }
       }
+      if constexpr (cuda::detail::owned_scatter<Program, First>) {
+        if (choice.sorted) run_step<First, cuda::sorted_step::shared_sums>(arguments, choice);
+      }
       run_from<decltype(arguments)::end>();
     }
+  }
+
+  template <int First>
+  void sort_rows(const cuda::detail::nest_choice& choice) {
+    ++report_.sorts;
+    ready_.template sort_rows<First>(
+        l_,
+        [&](const cuda::group_arguments<Program, First>& arguments) {
+          run_step<First, cuda::sorted_step::words>(arguments, choice);
+        },
+        [](cuda::sort_buffers& b, std::int64_t count, int bits) {
+          const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
+          std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+          std::iota(order.begin(), order.end(), 0);
+          std::stable_sort(order.begin(), order.end(), [&](std::int64_t x, std::int64_t y) {
+            return (b.words[x] & mask) < (b.words[y] & mask);
+          });
+          for (std::int64_t i = 0; i < count; ++i) {
+            b.words_room[i] = b.words[order[static_cast<std::size_t>(i)]];
+            b.places_room[i] = b.places[order[static_cast<std::size_t>(i)]];
+          }
+          std::swap(b.words, b.words_room);
+          std::swap(b.places, b.places_room);
+        });
   }
 
   template <int First, cuda::access Access>
   void launch(const cuda::group_arguments<Program, First>& arguments,
               const cuda::detail::nest_choice& choice) {
+    run_grid(choice, [&arguments](const auto& team) {
+      cuda::run_group<Program, First, Access>(team, arguments);
+    });
+  }
+  template <int First, cuda::sorted_step Step>
+  void run_step(const cuda::group_arguments<Program, First>& arguments,
+                const cuda::detail::nest_choice& choice) {
+    run_grid(choice, [&arguments](const auto& team) {
+      cuda::run_sorted_step<Program, First, Step>(team, arguments);
+    });
+  }
+
+  /// thread(team) for each thread of the grid.
+  template <class Thread>
+  void run_grid(const cuda::detail::nest_choice& choice, const Thread& thread) {
     if (how_.threads) {
       // all teams of the grid at once
       std::vector<std::unique_ptr<thread_scheduler>> teams;
@@ -109,7 +159,9 @@ class body_runner {
       for (int b = 0; b < choice.blocks; ++b) {
         blocks.emplace_back([&, b] {
           thread_scheduler& team = *teams[static_cast<std::size_t>(b)];
-          team.run([&](int rank) { run_thread<First, Access>(team, b, rank, arguments, choice); });
+          team.run([&](int rank) {
+            thread(host_team<thread_scheduler>(team, rank, b, choice.blocks, how_.fault));
+          });
         });
       }
       for (std::thread& t : blocks) t.join();
@@ -117,16 +169,9 @@ class body_runner {
     }
     fibre_grid grid(choice.team, choice.blocks, how_.order, how_.seed);
     const bool ended = grid.run([&](fibre_grid::block& block, int b, int rank) {
-      run_thread<First, Access>(block, b, rank, arguments, choice);
+      thread(host_team<fibre_grid::block>(block, rank, b, choice.blocks, how_.fault));
     });
     if (!ended) report_.waits_for_ever = true;
-  }
-  template <int First, cuda::access Access, class Block>
-  void run_thread(Block& block, int b, int rank,
-                  const cuda::group_arguments<Program, First>& arguments,
-                  const cuda::detail::nest_choice& choice) {
-    const host_team<Block> team(block, rank, b, choice.blocks, how_.fault);
-    cuda::run_group<Program, First, Access>(team, arguments);
   }
 
   exec::launch l_;

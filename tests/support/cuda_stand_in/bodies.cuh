@@ -142,6 +142,16 @@ void add_nest(const cuda::program_arguments<Program>& program,
   }
 }
 
+/// What the launches of a sorted scatter share.
+inline void add_sorted(const cuda::nest_shape& shape, int outputs, const access_sink& add) {
+  if (shape.sorted.places == nullptr) return;
+  add(shape.sorted.words, shape.rows * 8, touch::written);
+  add(shape.sorted.places, shape.rows * 8, touch::written);
+  add(shape.sorted.shared,
+      shape.segments * cuda::detail::shared_bytes_of_segment(shape.inner_extent, outputs),
+      touch::written);
+}
+
 /// Whether an index may be out of its table.
 template <class Program>
 bool looks_up() {
@@ -171,8 +181,12 @@ struct group_kernel {
     run_grid(name(), with, blocks, threads, shared_bytes, seed, &run_thread);
   }
   static void accesses(const void* with, int blocks, void* context, add_access add) {
-    add_all(*static_cast<const arguments*>(with), blocks, {context, add},
-            std::make_integer_sequence<int, arguments::end - First>{});
+    add_group(*static_cast<const arguments*>(with), blocks, {context, add});
+  }
+  static void add_group(const arguments& a, int blocks, const access_sink& add) {
+    add_all(a, blocks, add, std::make_integer_sequence<int, arguments::end - First>{});
+    add_sorted(a.template nest<First>().shape,
+               cuda::detail::nest_layout<Program, First>::output_count, add);
   }
 
  private:
@@ -187,6 +201,32 @@ struct group_kernel {
       add(a.program.ticket, sizeof(unsigned), touch::written);
     }
     if (looks_up<Program>()) add(a.program.bad_index, sizeof(std::int64_t), touch::atomic);
+  }
+};
+
+/// cuda::sorted_kernel<Program, First, Step>.
+template <class Program, int First, cuda::sorted_step Step>
+struct sorted_kernel {
+  using arguments = cuda::group_arguments<Program, First>;
+
+  static const char* name() {
+    static const std::string text =
+        (Step == cuda::sorted_step::words ? "words of: " : "shared sums of: ") +
+        ops_of<Program>(First, cuda::access::strided);
+    return text.c_str();
+  }
+  static void run_thread(void* context, fibre_block& of, int rank) {
+    const block_run& one = *static_cast<const block_run*>(context);
+    cuda::run_sorted_step<Program, First, Step>(one.member(of, rank),
+                                                *static_cast<const arguments*>(one.arguments));
+  }
+  static void run(const void* with, int blocks, int threads, std::size_t shared_bytes,
+                  std::uint64_t seed) {
+    run_grid(name(), with, blocks, threads, shared_bytes, seed, &run_thread);
+  }
+  static void accesses(const void* with, int blocks, void* context, add_access add) {
+    group_kernel<Program, First, cuda::access::strided>::add_group(
+        *static_cast<const arguments*>(with), blocks, {context, add});
   }
 };
 
@@ -297,6 +337,14 @@ struct kernel_observer<exec::cuda::kernel_id<Program, First, Access>> {
         stand_in::tell<stand_in::group_kernel<Program, First, Access>>(
             reinterpret_cast<const void*>(&exec::cuda::kernel<Program, First, Access>),
             exec::cuda::block_limit(Access));
+  }
+};
+template <class Program, int First, exec::cuda::sorted_step Step>
+struct kernel_observer<exec::cuda::sorted_kernel_id<Program, First, Step>> {
+  static void before_launch() {
+    [[maybe_unused]] static const bool told =
+        stand_in::tell<stand_in::sorted_kernel<Program, First, Step>>(
+            reinterpret_cast<const void*>(&exec::cuda::sorted_kernel<Program, First, Step>), 256);
   }
 };
 template <class Program, exec::cuda::access Access, int Groups>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // sort, argsort, topk, unique, cumsum and exclusive_cumsum on CUDA devices: include this in one
-// unit of the program, one that nvcc compiles. All units use it then. No other header includes it,
+// unit of the program, one that nvcc compiles. All units use it then, and so does the gradient of
+// `take` by many indices, which sorts them. No other header includes it,
 // as CUB, which sorts the keys, takes seconds to compile. In a program without it these functions
 // copy their operand to the host, work there and copy back: right, and slow. CUB brings a namespace
 // of the name ::cuda: in that unit write heddle::cuda(0), also below `using namespace heddle`.
@@ -36,7 +37,7 @@ struct cub_sorter {
 inline constexpr cuda_algorithms algorithms_by_cub = make_algorithms<cub_sorter>();
 
 inline const bool is_in_place = [] {
-  cuda_algorithms_in_place.store(&algorithms_by_cub, std::memory_order_release);
+  put_in_place<cub_sorter>(algorithms_by_cub);
   return true;
 }();
 

@@ -11,6 +11,7 @@
 #include <heddle/core/cuda/kernel.cuh>
 #include <heddle/core/cuda/range.cuh>
 #include <heddle/core/cuda/services.cuh>
+#include <heddle/exec/cuda/sorted.hpp>
 
 namespace heddle::inline v0::algorithm::cuda {
 
@@ -98,13 +99,7 @@ class scratch {
   handle<storage> memory_;
 };
 
-/// Words and places, and room for a sorted copy of them.
-struct sort_buffers {
-  std::uint64_t* words;
-  std::uint64_t* words_room;
-  std::int64_t* places;
-  std::int64_t* places_room;
-};
+using exec::cuda::sort_buffers;
 
 /// Sorts the elements of rows, ascending or descending, by their words; Sorter::sort_words(call,
 /// buffers, count, bits) sorts pairs by the lowest bits of the words and keeps the order of equal
@@ -135,6 +130,12 @@ class sorted_places {
   scratch<std::int64_t> places_;
   sort_buffers buffers_{};
 };
+
+/// Sorts for the scatters of exec/, such as the gradient of `take`.
+template <class Sorter>
+void sort_words(sort_buffers& buffers, std::int64_t count, int bits, device where) {
+  Sorter::sort_words(device_call("take's gradient", where), buffers, count, bits);
+}
 
 template <class T, class Sorter>
 void sort(const device_elements& x, const device_elements& values, const device_elements& indices,
@@ -210,6 +211,13 @@ constexpr void fill_table(cuda_algorithms& table) {
     table.unique[Dtype] = &unique<type, Sorter>;
     fill_table<Sorter, Dtype + 1>(table);
   }
+}
+
+/// Puts algorithms and their sort in place.
+template <class Sorter>
+void put_in_place(const cuda_algorithms& algorithms) {
+  cuda_algorithms_in_place.store(&algorithms, std::memory_order_release);
+  exec::cuda::word_sorter_in_place.store(&sort_words<Sorter>, std::memory_order_release);
 }
 
 /// The algorithms of all dtypes.

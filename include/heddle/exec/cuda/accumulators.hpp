@@ -120,12 +120,36 @@ consteval total_kind find_kind(int reduction) {
              ? total_kind::lanes
              : total_kind::memory;
 }
+/// Whether the nest only scatters, whole lanes of it to a row that one index names: then several
+/// groups may share the work, each the rows of the table that it owns.
+template <class Program, int Nest>
+consteval bool find_owned_scatter() {
+  using layout = nest_layout<Program, Nest>;
+  const auto& p = plan_of<Program>;
+  const pass_info pass = p.passes[static_cast<std::size_t>(layout::first_pass)];
+  bool owned = layout::info.scatters && layout::pass_count == 1 && layout::info.row == 0 &&
+               layout::inner >= 0 && pass.inner >= 0;
+  int index = -1;
+  for (int i = 0; i < layout::output_count; ++i) {
+    const output_info out = p.outputs[static_cast<std::size_t>(layout::first_output + i)];
+    owned = owned && out.kind == graph::item_kind::scatter;
+    if (!owned) continue;
+    const int of = p.graph_nodes[out.node].b;
+    owned = (index < 0 || index == of) && !is_lane<Program>(pass, of);
+    index = of;
+  }
+  return owned;
+}
+template <class Program, int Nest>
+inline constexpr bool owned_scatter = find_owned_scatter<Program, Nest>();
+
 /// What becomes of a lane's value: it is stored, added to an element of its own in memory, or not
 /// kept until the vector is complete.
 enum class lane_use : std::uint8_t { none, stored, added };
 template <class Program, int Nest, access Access>
 consteval lane_use find_use(const output_info& out) {
   if (out.kind == graph::item_kind::store) return lane_use::stored;
+  if (owned_scatter<Program, Nest>) return lane_use::added;
   if (out.kind != graph::item_kind::terminal_reduction) return lane_use::none;
   return find_kind<Program, Nest, Access>(out.slot) == total_kind::memory &&
                  keeps_lanes<Program, Nest>(out.slot)
@@ -152,33 +176,11 @@ consteval bool has_terminals() {
   return plan_of<Program>.nests[Nest].terminal;
 }
 
-/// Whether the nest only scatters, whole lanes of it to a row that one index names: then several
-/// groups may share the work, each the rows of the table that it owns.
-template <class Program, int Nest>
-consteval bool find_owned_scatter() {
-  using layout = nest_layout<Program, Nest>;
-  const auto& p = plan_of<Program>;
-  const pass_info pass = p.passes[static_cast<std::size_t>(layout::first_pass)];
-  bool owned = layout::info.scatters && layout::pass_count == 1 && layout::info.row == 0 &&
-               layout::inner >= 0 && pass.inner >= 0;
-  int index = -1;
-  for (int i = 0; i < layout::output_count; ++i) {
-    const output_info out = p.outputs[static_cast<std::size_t>(layout::first_output + i)];
-    owned = owned && out.kind == graph::item_kind::scatter;
-    if (!owned) continue;
-    const int of = p.graph_nodes[out.node].b;
-    owned = (index < 0 || index == of) && !is_lane<Program>(pass, of);
-    index = of;
-  }
-  return owned;
-}
-template <class Program, int Nest>
-inline constexpr bool owned_scatter = find_owned_scatter<Program, Nest>();
-
-/// Groups that share a scatter. Each looks at all indices and adds the rows it owns, one after the
-/// other: more groups look more often, fewer add longer. Looking at 32 indices takes about 100
-/// instructions of a warp, adding a row the latency of memory twice, half a microsecond; on a
-/// device of 132 multiprocessors the sum is least near here, whatever the number of indices.
+/// Groups that share a scatter whose rows are not sorted. Each looks at all indices and adds the
+/// rows it owns, one after the other: more groups look more often, fewer add longer. Looking at 32
+/// indices takes about 100 instructions of a warp, adding a row the latency of memory twice, half a
+/// microsecond; on a device of 132 multiprocessors the sum is least near here, whatever the number
+/// of indices.
 inline constexpr std::int64_t scatter_owners = 384;
 
 /// Vectors of each operand that a thread has under way: enough bytes in flight to hide the latency

@@ -117,6 +117,15 @@ struct nest_layout {
 
 }  // namespace detail
 
+/// Of a scatter: its rows, sorted by the rows of the table that they go to.
+struct sorted_rows {
+  std::uint64_t* words = nullptr;  ///< the table's row of each, ascending; none is the last
+  std::int64_t* places = nullptr;  ///< the rows; null: they are not sorted
+  /// Sums of rows of the table that several segments add to: [segment][before,
+  /// after][output][lane], 8 bytes each.
+  std::byte* shared = nullptr;
+};
+
 /// How a nest's work is divided. Units are (segment of the parallel rows, chunk of the innermost
 /// axis); each is done by one group of `width` threads, in order.
 struct nest_shape {
@@ -133,7 +142,29 @@ struct nest_shape {
   bool held = false;  ///< rows are read once, and kept in memory that the team shares
   int outer_count = 0;
   unsigned row_loops = 0;  ///< which outer loops run within a row, one bit each
+  sorted_rows sorted;
 };
+
+/// The rows of a segment.
+struct row_range {
+  std::int64_t begin, end;
+
+  HEDDLE_HD row_range(std::int64_t from, std::int64_t to) : begin(from), end(to) {}
+  HEDDLE_HD row_range(const nest_shape& shape, std::int64_t segment)
+      : begin(shape.rows * segment / shape.segments),
+        end(shape.rows * (segment + 1) / shape.segments) {}
+};
+
+/// Lanes of a shared sum, so that each begins where vectors may.
+HEDDLE_HD constexpr std::int64_t shared_lanes(std::int64_t inner_extent) {
+  return (inner_extent + 15) / 16 * 16;
+}
+/// Shared sum `which` (2 * segment, or one more for the rows at its end) of an output.
+template <class T>
+HEDDLE_HD T* shared_sum(const nest_shape& shape, int outputs, int output, std::int64_t which) {
+  return reinterpret_cast<T*>(shape.sorted.shared +
+                              8 * shared_lanes(shape.inner_extent) * (which * outputs + output));
+}
 
 template <int Cursors, int Outer>
 struct nest_arguments {

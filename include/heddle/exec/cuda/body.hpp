@@ -4,53 +4,47 @@
 // grid.
 #pragma once
 
-#include <heddle/exec/cuda/vectors.hpp>
+#include <heddle/exec/cuda/nodes.hpp>
 
 namespace heddle::inline v0::exec::cuda::detail {
 
 /// One thread's run through its units of a nest.
 template <class Program, int Nest, access Access, class Team>
-class nest_body : nest_vectors<Program, Nest, Access> {
+class nest_body : nest_nodes<Program, Nest, Access, Team> {
   using layout = nest_layout<Program, Nest>;
-  using operands = nest_vectors<Program, Nest, Access>;
-  using operands::at_;
-  using operands::begin_;
-  using operands::coordinates_;
-  using operands::lane_step;
-  using operands::lanes_;
-  using operands::load_vectors;
-  using operands::move_to;
-  using operands::nest_;
-  using operands::program_;
-  using operands::row_;
-  using operands::slot_;
-  using operands::valid_lanes;
-  using typename operands::no_vectors;
-  using typename operands::read_places;
-  using typename operands::vectors;
-  template <int Place>
-  using operand_vector = typename operands::template operand_vector<Place>;
-  using totals = accumulators<Program, Nest, Access>;
+  using nodes = nest_nodes<Program, Nest, Access, Team>;
+  using nodes::at_;
+  using nodes::begin_;
+  using nodes::lanes_;
+  using nodes::move_to;
+  using nodes::nest_;
+  using nodes::program_;
+  using nodes::row_;
+  using nodes::slot_;
+  using nodes::team_;
+  using nodes::totals_;
+  using nodes::valid_lanes;
+  using typename nodes::no_vectors;
+  using typename nodes::read_places;
+  using typename nodes::slots;
+  using typename nodes::vectors;
   static constexpr int vector = vector_width<Program, Nest, Access>;
   static constexpr int unroll = unroll_of<Program, Nest, Access>;
   static constexpr bool wide = Access != access::strided;
-  // few sizes, so that programs share their steps
-  static constexpr int size = Program::node_count <= 64    ? 64
-                              : Program::node_count <= 256 ? 256
-                                                           : Program::node_count;
-  using slots = values<size>;
 
   template <int Pass>
-  static constexpr pass_info pass_of = plan_of<Program>.passes[Pass];
+  static constexpr pass_info pass_of = nodes::template pass_of<Pass>;
   template <int Pass, int K>
-  using output = output_of<Program, Pass, K>;
+  using output = typename nodes::template output<Pass, K>;
   template <int Pass, int K>
-  static constexpr int output_place = layout::place_of_output(pass_of<Pass>.first_output + K);
+  static constexpr int output_place = nodes::template output_place<Pass, K>;
+  template <int Pass>
+  using node_indices = typename nodes::template node_indices<Pass>;
 
  public:
   HEDDLE_HD HEDDLE_INLINE nest_body(const Team& team, const program_arguments<Program>& program,
                                     const arguments_of<Program, Nest>& nest)
-      : operands(program, nest, team.row_memory()), team_(team) {
+      : nodes(team, program, nest) {
     rank_ = team.rank() % nest.shape.width;
   }
 
@@ -85,16 +79,16 @@ class nest_body : nest_vectors<Program, Nest, Access> {
   HEDDLE_HD HEDDLE_INLINE void run_unit(std::int64_t segment, std::int64_t chunk) {
     const nest_shape& shape = nest_.shape;
     const bool one_each = shape.segments == shape.rows;
-    const std::int64_t first = one_each ? segment : shape.rows * segment / shape.segments;
-    const std::int64_t last = one_each ? segment + 1 : shape.rows * (segment + 1) / shape.segments;
+    const row_range range = one_each ? row_range{segment, segment + 1} : row_range(shape, segment);
     slot_ = shape.slot_of_unit ? segment * shape.chunks + chunk : segment;
     begin_ = chunk * shape.chunk;
     const std::int64_t rest = shape.inner_extent - begin_;
     lanes_ = team_.limit(rest < shape.chunk ? rest : shape.chunk);
     if constexpr (owned_scatter<Program, Nest>) {
+      if (shape.sorted.places != nullptr) return run_sorted(segment);
       if (shape.segments > 1) return run_owned(segment);
     }
-    for (row_ = first; row_ < last; ++row_) {
+    for (row_ = range.begin; row_ < range.end; ++row_) {
       move_to(row_, 0);
       if constexpr (Access == access::resident) {
         this->template load_vectors<-1>(resident_, rank_ * vector, read_places{});
@@ -130,19 +124,29 @@ class nest_body : nest_vectors<Program, Nest, Access> {
   /// The segment that owns the row of the table which this position's index names; that of no row
   /// has an owner, too, who reports it.
   HEDDLE_HD HEDDLE_INLINE std::int64_t owner() {
-    constexpr int pass = layout::first_pass;
-    using out = output<pass, 0>;
-    slots once;
-    slots none;
-    no_vectors no;
-    evaluate<pass, false>(once, none, no, 0, 0, 1, node_indices<pass>{});
-    const auto index = static_cast<std::int64_t>(slot<lane_t<out::index_type>, out::index>(once));
-    const std::int64_t extent = program_.written[pass_of<pass>.first_output].extent;
-    if (index < 0 || index >= extent) return 0;
+    const std::int64_t index = this->scattered_to();
+    if (index < 0) return 0;
     if (index >> 32 == 0) {
       return static_cast<std::uint32_t>(index) % static_cast<std::uint32_t>(nest_.shape.segments);
     }
     return index % nest_.shape.segments;
+  }
+
+  /// Of a scatter whose rows are sorted by where they go: those of a segment. A row of the table
+  /// that other segments add to, too, is summed apart.
+  HEDDLE_HD HEDDLE_INLINE void run_sorted(std::int64_t segment) {
+    const sorted_rows& sorted = nest_.shape.sorted;
+    const row_range range(nest_.shape, segment);
+    for (std::int64_t p = range.begin; p < range.end; ++p) {
+      const std::uint64_t word = sorted.words[p];
+      const bool before = range.begin > 0 && sorted.words[range.begin - 1] == word;
+      const bool after = range.end < nest_.shape.rows && sorted.words[range.end] == word;
+      shared_ = !before && !after ? -1 : 2 * segment + (before ? 0 : 1);
+      starts_ = p == range.begin || sorted.words[p - 1] != word;
+      row_ = sorted.places[p];
+      move_to(row_, 0);
+      run_passes<0>();
+    }
   }
 
   // Passes.
@@ -173,23 +177,17 @@ class nest_body : nest_vectors<Program, Nest, Access> {
     finish_rows<Pass>(outputs{});
   }
 
-  template <int Pass>
-  using node_indices = std::make_integer_sequence<int, pass_of<Pass>.node_count>;
-  template <int Pass, int K>
-  static constexpr int node_id =
-      plan_of<Program>.nodes[static_cast<std::size_t>(pass_of<Pass>.first_node + K)];
-
   /// A pass of one element: all threads of the group compute it, the first one writes.
   template <int Pass>
   HEDDLE_HD HEDDLE_INLINE void run_element() {
     slots once;
     slots none;
     no_vectors no;
-    evaluate<Pass, false>(once, none, no, 0, 0, 1, node_indices<Pass>{});
+    this->template evaluate<Pass, false>(once, none, no, 0, 0, 1, node_indices<Pass>{});
     written<Pass> results;
     write_lane<Pass>(results, once, none, 0, 0, rank_ == 0 ? 1 : 0,
                      std::make_integer_sequence<int, pass_of<Pass>.output_count>{});
-    put_results<Pass>(results, 0, rank_ == 0 ? 1 : 0,
+    put_results<Pass>(results, once, 0, rank_ == 0 ? 1 : 0,
                       std::make_integer_sequence<int, pass_of<Pass>.output_count>{});
   }
 
@@ -199,7 +197,7 @@ class nest_body : nest_vectors<Program, Nest, Access> {
     {
       slots none;
       no_vectors no;
-      evaluate<Pass, false>(once, none, no, 0, 0, 1, node_indices<Pass>{});
+      this->template evaluate<Pass, false>(once, none, no, 0, 0, 1, node_indices<Pass>{});
     }
     const std::int64_t step = static_cast<std::int64_t>(nest_.shape.width) * vector;
     for (std::int64_t i = rank_ * vector; i < lanes_; i += step * unroll) {
@@ -229,96 +227,12 @@ class nest_body : nest_vectors<Program, Nest, Access> {
     HEDDLE_UNROLL
     for (int v = 0; v < vector; ++v) {
       slots lane;
-      evaluate<Pass, true>(once, lane, loaded, begin_ + i, v, valid, node_indices<Pass>{});
+      this->template evaluate<Pass, true>(once, lane, loaded, begin_ + i, v, valid,
+                                          node_indices<Pass>{});
       write_lane<Pass>(results, once, lane, begin_ + i, v, valid, outputs{});
     }
-    put_results<Pass>(results, begin_ + i, valid, outputs{});
+    put_results<Pass>(results, once, begin_ + i, valid, outputs{});
   }
-  template <int Pass, bool Lanes, class Vectors, int... K>
-  HEDDLE_HD HEDDLE_INLINE void evaluate(slots& once, slots& lane, const Vectors& loaded,
-                                        std::int64_t first, int v, int valid,
-                                        std::integer_sequence<int, K...>) {
-    (evaluate_node<Pass, Lanes, node_id<Pass, K>>(once, lane, loaded, first, v, valid), ...);
-  }
-
-  /// Node Id of a pass, if it varies along the lanes as Lanes says.
-  template <int Pass, bool Lanes, int Id, class Vectors>
-  HEDDLE_HD HEDDLE_INLINE void evaluate_node(slots& once, slots& lane, const Vectors& loaded,
-                                             std::int64_t first, int v, int valid) {
-    if constexpr (is_lane<Program>(pass_of<Pass>, Id) == Lanes) {
-      constexpr graph::node n = plan_of<Program>.graph_nodes[Id];
-      using T = lane_t<n.type>;
-      [[maybe_unused]] T& value = slot<T, Id>(Lanes ? lane : once);
-      if constexpr (n.code == op::input) {
-        constexpr int place = place_of_leaf<Program, Nest>(Pass, Id);
-        if constexpr (Lanes) {
-          value = widened<T>(static_cast<const operand_vector<place>&>(loaded).lanes.of[v]);
-        } else {
-          value = widened<T>(*reinterpret_cast<const element_t<n.type>*>(at_[place]));
-        }
-      } else if constexpr (n.code == op::gather) {
-        value = gathered<Pass, Lanes, Id>(once, lane, first + v, v < valid);
-      } else if constexpr (is_reduction(n.code)) {
-        value = reduced<Pass, Lanes, Id>(first, v, valid);
-      } else {
-        // made here: a pointer to itself would keep this object out of registers
-        step_context context;
-        context.extents = program_.extents;
-        context.coordinates = coordinates_;
-        context.scalars = program_.scalars;
-        step<step_word<Program>(Id), step_extra<Program>(Id), step_info<Program, Pass>(Id), Id>(
-            once, lane, context, first + v);
-      }
-      if constexpr (compares_extrema<Program> &&
-                    (n.code == op::input || n.code == op::gather || is_reduction(n.code))) {
-        value = rounded(value, 0.0f);
-      }
-    }
-  }
-
-  template <class T, class E>
-  HEDDLE_HD HEDDLE_INLINE static T widened(E x) {
-    if constexpr (std::is_same_v<T, bool>) {
-      return x != 0;
-    } else {
-      return static_cast<T>(x);
-    }
-  }
-
-  template <int Pass, bool Lanes, int Id>
-  HEDDLE_HD HEDDLE_INLINE auto gathered(slots& once, slots& lane, std::int64_t at, bool counts) {
-    constexpr graph::node n = plan_of<Program>.graph_nodes[Id];
-    constexpr graph::node index_node = plan_of<Program>.graph_nodes[n.a];
-    constexpr int place = place_of_leaf<Program, Nest>(Pass, Id);
-    using E = element_t<n.type>;
-    const table_strides table = program_.tables[layout::read_at(place)];
-    auto index = static_cast<std::int64_t>(
-        slot<lane_t<index_node.type>, n.a>(is_lane<Program>(pass_of<Pass>, n.a) ? lane : once));
-    if (!counts) return lane_t<n.type>{};
-    if (index < 0 || index >= table.extent) {
-      team_.report(program_.bad_index, index);
-      return lane_t<n.type>{};
-    }
-    const std::byte* from =
-        at_[place] + index * table.indexed * static_cast<std::int64_t>(sizeof(E));
-    if constexpr (Lanes) from += at * nest_.lane[place];
-    return widened<lane_t<n.type>>(*reinterpret_cast<const E*>(from));
-  }
-
-  template <int Pass, bool Lanes, int Id>
-  HEDDLE_HD HEDDLE_INLINE auto reduced(std::int64_t first, int v, int valid) {
-    constexpr int r = reduction_of_node<Program>(Id);
-    using T = total_type<Program, r>;
-    if constexpr (kind_of_total<Program, Nest, Access, r> == total_kind::row) {
-      return totals_.template get<r>().of[Lanes ? v : 0];
-    } else {
-      constexpr int place = layout::place_of_value(r);
-      if (v >= valid) return T{};
-      return *reinterpret_cast<const T*>(at_[place] +
-                                         (Lanes ? (first + v) * nest_.lane[place] : 0));
-    }
-  }
-
   // Results.
 
   template <int Pass, int K>
@@ -369,7 +283,11 @@ class nest_body : nest_vectors<Program, Nest, Access> {
         *reinterpret_cast<T*>(at_[place] + lane_offset) = x;
       }
     } else if constexpr (kind == graph::item_kind::scatter) {
-      if (v < valid) scatter<Pass, K>(x, once, lane, first + v);
+      if constexpr (use_of<Pass, K> == lane_use::added) {
+        static_cast<result_of_output<Pass, K>&>(results).lanes.of[v] = x;
+      } else if (v < valid) {
+        scatter<Pass, K>(x, once, lane, first + v);
+      }
     } else {
       constexpr int r = out::info.slot;
       constexpr op code = total_code<Program, r>;
@@ -404,13 +322,14 @@ class nest_body : nest_vectors<Program, Nest, Access> {
   }
 
   template <int Pass, int... K>
-  HEDDLE_HD HEDDLE_INLINE void put_results(written<Pass>& results, std::int64_t first, int valid,
-                                           std::integer_sequence<int, K...>) {
-    (put_result<Pass, K>(results, first, valid), ...);
+  HEDDLE_HD HEDDLE_INLINE void put_results(written<Pass>& results, slots& once, std::int64_t first,
+                                           int valid, std::integer_sequence<int, K...>) {
+    (put_result<Pass, K>(results, once, first, valid), ...);
   }
   template <int Pass, int K>
   HEDDLE_HD HEDDLE_INLINE void put_result([[maybe_unused]] written<Pass>& results,
-                                          std::int64_t first, int valid) {
+                                          [[maybe_unused]] slots& once, std::int64_t first,
+                                          int valid) {
     using out = output<Pass, K>;
     if constexpr (out::info.kind == graph::item_kind::store) {
       constexpr int place = output_place<Pass, K>;
@@ -435,18 +354,46 @@ class nest_body : nest_vectors<Program, Nest, Access> {
       }
       put<as_vector>(to, lanes, stride, valid);
     } else if constexpr (use_of<Pass, K> == lane_use::added) {
-      // the buffer is contiguous along the lanes, its parts begin at multiples of a row
       constexpr int place = output_place<Pass, K>;
-      constexpr int r = out::info.slot;
       using T = typename out::type;
       auto& lanes = static_cast<result_of_output<Pass, K>&>(results).lanes;
       std::byte* const to = at_[place] + first * nest_.lane[place];
-      pack<T, vector> before;
-      load<wide>(before, to, nest_.lane[place], valid);
-      HEDDLE_UNROLL
-      for (int v = 0; v < vector; ++v) lanes.of[v] = combiner<r>{}(before.of[v], lanes.of[v]);
-      put<wide>(to, lanes, nest_.lane[place], valid);
+      if constexpr (out::info.kind == graph::item_kind::scatter) {
+        using E = element_t<out::info.type>;
+        const table_strides table = program_.written[pass_of<Pass>.first_output + K];
+        const auto index =
+            static_cast<std::int64_t>(slot<lane_t<out::index_type>, out::index>(once));
+        if (index < 0 || index >= table.extent) return team_.report(program_.bad_index, index);
+        if (shared_ >= 0) {
+          T* const sum = shared_sum<T>(nest_.shape, layout::output_count, K, shared_) + first;
+          add_lanes<wide, T>(reinterpret_cast<std::byte*>(sum), sizeof(T), lanes, valid, starts_);
+        } else {
+          add_lanes<wide, E>(to + index * table.indexed * static_cast<std::int64_t>(sizeof(E)),
+                             nest_.lane[place], lanes, valid, false);
+        }
+      } else {
+        // the buffer is contiguous along the lanes, its parts begin at multiples of a row
+        constexpr int r = out::info.slot;
+        pack<T, vector> before;
+        load<wide>(before, to, nest_.lane[place], valid);
+        HEDDLE_UNROLL
+        for (int v = 0; v < vector; ++v) lanes.of[v] = combiner<r>{}(before.of[v], lanes.of[v]);
+        put<wide>(to, lanes, nest_.lane[place], valid);
+      }
     }
+  }
+  /// Adds lanes to memory; `first`: they are the first that are.
+  template <bool Wide, class E, class T>
+  HEDDLE_HD HEDDLE_INLINE static void add_lanes(std::byte* to, std::int64_t stride,
+                                                const pack<T, vector>& lanes, int valid,
+                                                bool first) {
+    pack<E, vector> sums{};
+    if (!first) load<Wide>(sums, to, stride, valid);
+    HEDDLE_UNROLL
+    for (int v = 0; v < vector; ++v) {
+      sums.of[v] = static_cast<E>(first ? lanes.of[v] : static_cast<T>(sums.of[v]) + lanes.of[v]);
+    }
+    put<Wide>(to, sums, stride, valid);
   }
 
   template <int... R>
@@ -578,12 +525,12 @@ class nest_body : nest_vectors<Program, Nest, Access> {
     }
   }
 
-  const Team& team_;
-  int rank_;  ///< in its group
+  int rank_;                  ///< in its group
+  std::int64_t shared_ = -1;  ///< of a sorted scatter: where a row of several segments is summed
+  bool starts_ = false;       ///< and whether this is the segment's first row of the sum
   std::byte* kept_at_[program_arguments<Program>::sizes.reductions == 0
                           ? 1
                           : program_arguments<Program>::sizes.reductions];
-  [[no_unique_address]] totals totals_;
   [[no_unique_address]] std::conditional_t<Access == access::resident, vectors, no_vectors>
       resident_;
 };

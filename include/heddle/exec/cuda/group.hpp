@@ -4,6 +4,7 @@
 #pragma once
 
 #include <heddle/exec/cuda/body.hpp>
+#include <heddle/exec/cuda/sorted.hpp>
 
 namespace heddle::inline v0::exec::cuda {
 
@@ -128,6 +129,17 @@ HEDDLE_HD void run_group(const Team& team, const group_arguments<Program, First>
         team, a.program, a.template nest<First>().shape.slots, team.blocks(),
         detail::reduction_indices<Program>{});
     detail::finish<Program, First, First + 1>(team.alone(), a);
+  }
+}
+
+/// One team's part of a launch before or after that of a sorted scatter.
+template <class Program, int First, sorted_step Step, class Team>
+HEDDLE_HD void run_sorted_step(const Team& team, const group_arguments<Program, First>& a) {
+  detail::sorted_body<Program, First, Team> body(team, a.program, a.template nest<First>());
+  if constexpr (Step == sorted_step::words) {
+    body.leave_words();
+  } else {
+    body.add_shared_sums();
   }
 }
 

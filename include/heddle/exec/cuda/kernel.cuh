@@ -79,6 +79,26 @@ template <class Program, int First, access Access>
   return cudaPeekAtLastError();
 }
 
+/// The kernels before and after that of a sorted scatter.
+template <class Program, int First, sorted_step Step>
+__global__ void __launch_bounds__(256)
+    sorted_kernel(const __grid_constant__ group_arguments<Program, First> arguments) {
+  const block_team team(nullptr, nullptr, static_cast<int>(blockIdx.x),
+                        static_cast<int>(gridDim.x));
+  run_sorted_step<Program, First, Step>(team, arguments);
+}
+template <class Program, int First, sorted_step Step>
+struct sorted_kernel_id {};
+
+template <class Program, int First, sorted_step Step>
+[[nodiscard]] cudaError_t launch_sorted_kernel(const group_arguments<Program, First>& arguments,
+                                               int blocks, int team, cudaStream_t stream) {
+  heddle::detail::kernel_observer<sorted_kernel_id<Program, First, Step>>::before_launch();
+  sorted_kernel<Program, First, Step>
+      <<<static_cast<unsigned>(blocks), static_cast<unsigned>(team), 0, stream>>>(arguments);
+  return cudaPeekAtLastError();
+}
+
 /// The kernel of an element-wise program over a list of tensors.
 template <class Program, access Access, int Groups>
 __global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time(Access))

@@ -76,11 +76,45 @@ inline void clear_scattered(const plan_view& p, const launch& l, cudaStream_t st
   }
 }
 
+/// Blocks of `team` threads, one each for `count` things, as far as a device takes them at a time.
+inline int blocks_of(std::int64_t count, int team, int most) {
+  return static_cast<int>(
+      std::clamp(ceil_divide(count, team), std::int64_t{1}, std::int64_t{most}));
+}
+
+/// Before the kernel of a sorted scatter.
+template <class Program, int First>
+void sort_scatter(prepared<Program>& ready, const launch& l, int device, cudaStream_t stream) {
+  ready.template sort_rows<First>(
+      l,
+      [&](const group_arguments<Program, First>& a) {
+        const int blocks = blocks_of(a.template nest<First>().shape.rows, 256, blocks_for(device));
+        check_cuda(launch_sorted_kernel<Program, First, sorted_step::words>(a, blocks, 256, stream),
+                   "evaluate");
+      },
+      [&](sort_buffers& buffers, std::int64_t count, int bits) {
+        word_sorter_in_place.load(std::memory_order_acquire)(buffers, count, bits,
+                                                             heddle::cuda(device));
+      });
+}
+/// And behind it.
+template <class Program, int First>
+void add_shared_sums(const group_arguments<Program, First>& a, int team, int device,
+                     cudaStream_t stream) {
+  const nest_shape& shape = a.template nest<First>().shape;
+  check_cuda(launch_sorted_kernel<Program, First, sorted_step::shared_sums>(
+                 a, blocks_of(shape.segments, shape.groups, blocks_for(device)), team, stream),
+             "evaluate");
+}
+
 template <class Program, int First>
 void launch_from(prepared<Program>& ready, const launch& l, int device, cudaStream_t stream) {
   if constexpr (First < static_cast<int>(plan_of<Program>.sizes.nests)) {
-    const auto arguments = ready.template group<First>(l);
     const nest_choice choice = ready.choice(First);
+    if constexpr (owned_scatter<Program, First>) {
+      if (choice.sorted) sort_scatter<Program, First>(ready, l, device, stream);
+    }
+    const auto arguments = ready.template group<First>(l);
     const shared_request shared{choice.row_bytes, row_memory_of(device), device};
     cudaError_t code = cudaSuccess;
     switch (choice.how) {
@@ -99,6 +133,9 @@ void launch_from(prepared<Program>& ready, const launch& l, int device, cudaStre
         }
     }
     check_cuda(code, "evaluate");
+    if constexpr (owned_scatter<Program, First>) {
+      if (choice.sorted) add_shared_sums<Program, First>(arguments, choice.team, device, stream);
+    }
     launch_from<Program, decltype(arguments)::end>(ready, l, device, stream);
   }
 }
@@ -168,6 +205,9 @@ void run_program(const launch& given, int inputs, int outputs, storage* const* o
   launch_limits limits;
   limits.max_blocks = detail::blocks_for(where.index);
   limits.row_memory = detail::row_memory_of(where.index);
+  if (word_sorter_in_place.load(std::memory_order_acquire) != nullptr) {
+    limits.sorted_rows = sorted_scatter_rows;
+  }
   prepared<Program> ready(l, limits);
   handle<storage> workspace;
   if (ready.workspace_bytes() > 0) {

@@ -3,6 +3,9 @@
 // of the operands, and the work is divided. Runs on the host.
 #pragma once
 
+#include <algorithm>
+#include <bit>
+
 #include <heddle/exec/cuda/group.hpp>
 #include <heddle/exec/host/nest.hpp>
 
@@ -15,7 +18,8 @@ struct launch_limits {
   bool fixed_team = false;       ///< `team` whatever the work (tests)
   int max_blocks = 1024;
   std::int64_t max_partial_bytes = std::int64_t{64} << 20;
-  std::int64_t row_memory = 0;  ///< bytes of shared memory that a team may hold rows in
+  std::int64_t row_memory = 0;   ///< bytes of shared memory that a team may hold rows in
+  std::int64_t sorted_rows = 0;  ///< a scatter of so many rows sorts them; 0: none does
 };
 
 namespace detail {
@@ -78,6 +82,7 @@ struct nest_choice {
   int team = 1;
   int blocks = 1;
   std::int64_t row_bytes = 0;  ///< of shared memory
+  bool sorted = false;         ///< a scatter, whose rows are to be sorted
 };
 
 constexpr std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -138,21 +143,24 @@ inline bool can_be_wide(const nest_tables& t, const host::detail::nest_state& s)
   if (t.inner < 0 || t.vector < 2) return false;
   for (int i = 0; i < s.cursor_count; ++i) {
     const host::detail::cursor& c = s.cursors[i];
-    const bool is_output = i >= t.read_count + t.value_count;
-    if (i >= t.read_count && !is_output) continue;  // reductions' values: element by element
-    if (is_output && t.plan->outputs[t.first_output + i - t.read_count - t.value_count].kind !=
-                         graph::item_kind::store) {
-      continue;
-    }
-    if (!c.lane || c.direct) continue;
+    const int k = i - t.read_count - t.value_count;
+    if (i >= t.read_count && k < 0) continue;  // reductions' values: element by element
+    const output_info* const out = k < 0 ? nullptr : t.plan->outputs + t.first_output + k;
+    const bool added = t.owned_scatter && out != nullptr;
+    if (out != nullptr && out->kind != graph::item_kind::store && !added) continue;
+    if (added && !c.lane) return false;
+    if (!c.lane || (c.direct && !added)) continue;
     if (c.strides[s.inner] != c.size) return false;
     const std::int64_t bytes = t.vector * c.size < 16 ? t.vector * c.size : 16;
     if (reinterpret_cast<std::uintptr_t>(c.base) % static_cast<std::uintptr_t>(bytes) != 0) {
       return false;
     }
-    for (int k = 0; k < s.outer_count; ++k) {
-      if (c.strides[s.outer[k].axis] % bytes != 0) return false;
+    for (int o = 0; o < s.outer_count; ++o) {
+      if (c.strides[s.outer[o].axis] % bytes != 0) return false;
     }
+    if (!added) continue;
+    const std::int64_t row = indexed_stride(t.l->outputs[out->slot], out->map);
+    if (row * static_cast<std::int64_t>(c.size) % bytes != 0) return false;
   }
   return true;
 }
@@ -172,6 +180,22 @@ inline kept_totals find_kept(const nest_tables& t, const total_kind* kinds) {
     if (n > kept.elements) kept.elements = n;
   }
   return kept;
+}
+
+/// What a segment of a sorted scatter may leave for others.
+inline std::int64_t shared_bytes_of_segment(std::int64_t inner_extent, int outputs) {
+  return 2 * 8 * outputs * shared_lanes(inner_extent);
+}
+
+/// Whether a scatter's rows may be sorted: each goes to a row of the table that its index alone
+/// names.
+inline bool can_be_sorted(const nest_tables& t, const host::detail::nest_state& s) {
+  for (int i = t.read_count + t.value_count; i < s.cursor_count; ++i) {
+    for (int k = 0; k < s.outer_count; ++k) {
+      if (s.cursors[i].strides[s.outer[k].axis] != 0) return false;
+    }
+  }
+  return true;
 }
 
 /// Divides the work of a nest.
@@ -205,7 +229,8 @@ inline nest_choice divide(const nest_tables& t, const host::detail::nest_state& 
     const int largest = power_of_two_below(made.team < warp_width ? made.team : warp_width);
     shape.width = threads <= largest ? power_of_two_from(threads) : largest;
     shape.groups = made.team / shape.width;
-    shape.chunk = shape.inner_extent;
+    made.sorted = limits.sorted_rows > 0 && shape.rows >= limits.sorted_rows && can_be_sorted(t, s);
+    shape.chunk = made.sorted ? shape.width * vector : shape.inner_extent;
   } else if (scatters && !scatter_lanes) {
     shape.width = 1;
     shape.chunk = shape.inner_extent;
@@ -249,7 +274,11 @@ inline nest_choice divide(const nest_tables& t, const host::detail::nest_state& 
   shape.chunks = shape.chunk == 0 ? 0 : ceil_divide(shape.inner_extent, shape.chunk);
   if (shape.chunks == 0) shape.chunks = shape.inner_extent == 0 ? 0 : 1;
   shape.segments = shape.rows;
-  if (owned) {
+  if (made.sorted) {
+    const std::int64_t fit =
+        limits.max_partial_bytes / shared_bytes_of_segment(shape.inner_extent, t.output_count);
+    shape.segments = std::clamp(fit, std::int64_t{1}, ceil_divide(shape.rows, sorted_segment_rows));
+  } else if (owned) {
     shape.segments = shape.rows < scatter_owners ? shape.rows : scatter_owners;
   } else if (scatters) {
     shape.segments = shape.rows > 0 ? 1 : 0;
@@ -348,6 +377,12 @@ class prepared {
       partial_at_[r] = take(at, slots * program_.kept[r] * 8);
       partial_count_[r] = info.kept == 0 ? 0 : slots * program_.kept[r];
     }
+    for (int n = 0; n < nest_count; ++n) {
+      if (!choices_[n].sorted) continue;
+      sorted_at_[n] = take(at, 4 * 8 * shapes_[n].rows);
+      shared_at_[n] = take(at, shapes_[n].segments * detail::shared_bytes_of_segment(
+                                                         shapes_[n].inner_extent, outputs_of(n)));
+    }
     workspace_bytes_ = at;
   }
 
@@ -362,6 +397,25 @@ class prepared {
     }
     program_.ticket = ticket;
     program_.bad_index = bad_index;
+    for (int n = 0; n < nest_count; ++n) {
+      if (!choices_[n].sorted) continue;
+      const std::int64_t rows = shapes_[n].rows;
+      auto* const words = reinterpret_cast<std::uint64_t*>(workspace + sorted_at_[n]);
+      auto* const places = reinterpret_cast<std::int64_t*>(words + 2 * rows);
+      sort_[n] = {words, words + rows, places, places + rows};
+      shapes_[n].sorted = {words, places, workspace + shared_at_[n]};
+    }
+  }
+
+  /// Has the rows of the scatter of a nest sorted: leave(group) queues the kernel that leaves their
+  /// words, sort(buffers, rows, bits) sorts them.
+  template <int Nest, class Leave, class Sort>
+  void sort_rows(const launch& l, Leave leave, Sort sort) {
+    leave(group<Nest>(l));
+    nest_shape& shape = shapes_[Nest];
+    sort(sort_[Nest], shape.rows, static_cast<int>(std::bit_width(table_rows(Nest))));
+    shape.sorted.words = sort_[Nest].words;
+    shape.sorted.places = sort_[Nest].places;
   }
 
   /// Partial results that the bodies add to.
@@ -385,6 +439,26 @@ class prepared {
     const std::int64_t begin = at;
     at += (bytes + 255) / 256 * 256;
     return begin;
+  }
+
+  static int outputs_of(int nest) {
+    const plan_view view = view_of<Program>();
+    const nest_info& info = view.nests[nest];
+    int count = 0;
+    for (int k = 0; k < info.pass_count; ++k) {
+      count += view.passes[info.first_pass + k].output_count;
+    }
+    return count;
+  }
+  /// The largest extent that the indices of a nest's scatters are for.
+  std::uint64_t table_rows(int nest) const {
+    const plan_view view = view_of<Program>();
+    const int first = view.passes[view.nests[nest].first_pass].first_output;
+    std::int64_t most = 0;
+    for (int k = first; k < first + outputs_of(nest); ++k) {
+      most = std::max(most, program_.written[k].extent);
+    }
+    return static_cast<std::uint64_t>(most);
   }
 
   template <int Nest>
@@ -510,6 +584,9 @@ class prepared {
   std::int64_t merged_at_[reduction_count + 1] = {};
   std::int64_t partial_at_[reduction_count + 1] = {};
   std::int64_t partial_count_[reduction_count + 1] = {};
+  std::int64_t sorted_at_[nest_count] = {};
+  std::int64_t shared_at_[nest_count] = {};
+  sort_buffers sort_[nest_count];
   std::int64_t workspace_bytes_ = 0;
 };
 
