@@ -2,7 +2,7 @@
 # The components of heddle: what each links and defines. Read by the build tree and by the installed
 # package, so that both offer the same targets. Targets carry only what is needed to compile.
 
-set(heddle_components host io cuda)
+set(heddle_components host io cuda nccl)
 
 # heddle_find_component(<name> [GLOBAL]): creates heddle::<name> if its dependencies are found.
 # Sets heddle_<name>_FOUND, and heddle_<name>_NOT_FOUND_MESSAGE (one sentence) when it is not.
@@ -84,5 +84,33 @@ macro(heddle_find_cuda)
     # CMake 3.25 does not know how nvcc is asked for C++20.
     target_compile_options(heddle::cuda INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>")
     target_link_libraries(heddle::cuda INTERFACE heddle::heddle CUDA::cudart CUDA::cublasLt)
+  endif()
+endmacro()
+
+# Ranks on CUDA devices. NCCL has no package configuration of its own.
+macro(heddle_find_nccl)
+  if(NOT TARGET heddle::cuda)
+    heddle_find_cuda(${ARGN})
+  endif()
+  if(NOT TARGET NCCL::nccl)
+    find_path(HEDDLE_NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+    find_library(HEDDLE_NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR})
+    mark_as_advanced(HEDDLE_NCCL_INCLUDE_DIR HEDDLE_NCCL_LIBRARY)
+    if(HEDDLE_NCCL_INCLUDE_DIR AND HEDDLE_NCCL_LIBRARY)
+      add_library(NCCL::nccl UNKNOWN IMPORTED ${ARGN})
+      set_target_properties(
+        NCCL::nccl PROPERTIES IMPORTED_LOCATION "${HEDDLE_NCCL_LIBRARY}"
+                              INTERFACE_INCLUDE_DIRECTORIES "${HEDDLE_NCCL_INCLUDE_DIR}")
+    endif()
+  endif()
+  if(NOT TARGET heddle::cuda)
+    string(REPLACE "'cuda'" "'nccl'" heddle_nccl_NOT_FOUND_MESSAGE
+                   "${heddle_cuda_NOT_FOUND_MESSAGE}")
+  elseif(NOT TARGET NCCL::nccl)
+    set(heddle_nccl_NOT_FOUND_MESSAGE
+        "Component 'nccl' of heddle needs NCCL, which was not found: install libnccl-dev.")
+  else()
+    add_library(heddle::nccl INTERFACE IMPORTED ${ARGN})
+    target_link_libraries(heddle::nccl INTERFACE heddle::cuda NCCL::nccl)
   endif()
 endmacro()

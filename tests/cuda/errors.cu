@@ -7,7 +7,9 @@
 #include "cuda_case.hpp"
 #include <doctest/doctest.h>
 
+#include <heddle/distributed/cuda/nccl.cuh>
 #include <heddle/exec/evaluate.hpp>
+#include <heddle/linalg/cuda/cublaslt.cuh>
 #include <heddle/tensor/creation.hpp>
 
 namespace {
@@ -40,6 +42,39 @@ TEST_CASE("no driver, a stub of it and no device all read as no CUDA device") {
   CHECK(cuda_device_count() == 2);
   CHECK(said<device_error>([] { static_cast<void>(empty<float, 1>({4}, cuda(5))); }) ==
         "heddle::allocate: there is no such device: cuda:5; this machine has cuda:0 to cuda:1");
+}
+
+TEST_CASE("a library that is not the one of the headers is said before its first use") {
+  const support::cuda_case clean;
+  const std::string major = std::to_string(CUDART_VERSION / 1000);
+  const std::string headers = major + "." + std::to_string(CUDART_VERSION % 1000 / 10);
+  stand_in::set_version(stand_in::library::runtime, 11080);
+  CHECK(said<cuda_error>([] { static_cast<void>(empty<float, 1>({4}, cuda(0))); }) ==
+        "heddle::allocate: the CUDA run-time is not the one of the headers: 11.8; " + headers +
+            " is expected");
+  stand_in::set_version(stand_in::library::runtime, 0);
+  const tensor<float, 2> x = full<float, 2>({4, 4}, 2.0f, cuda(0));
+  stand_in::set_version(stand_in::library::cublaslt, 110800);
+  CHECK(said<cuda_error>([&] { static_cast<void>(evaluate(matmul(x, x))); }) ==
+        "heddle::matmul: cuBLASLt is not the one of the headers: 11; " +
+            std::to_string(CUBLAS_VER_MAJOR) + " is expected");
+  stand_in::set_version(stand_in::library::cublaslt, 0);
+  CHECK(tensor<float, 2>(matmul(x, x)).to(cpu())(3, 3) == 16);
+  // NCCL promises that programs run with later releases of a major version
+  const std::string expected = std::to_string(NCCL_MAJOR) + "." + std::to_string(NCCL_MINOR) + "." +
+                               std::to_string(NCCL_PATCH) + " or a later " +
+                               std::to_string(NCCL_MAJOR) + ".x is expected";
+  stand_in::set_version(stand_in::library::nccl, 21805);
+  CHECK(said<cuda_error>([] { static_cast<void>(nccl_id::make()); }) ==
+        "heddle::nccl_id: NCCL is not the one of the headers: 2.18.5; " + expected);
+  stand_in::set_version(stand_in::library::nccl, 0);
+  const nccl_id id = nccl_id::make();
+  stand_in::set_version(stand_in::library::nccl, 30001);
+  CHECK(said<cuda_error>([&] { const nccl_communicator alone(id, 1, 0, cuda(0)); }) ==
+        "heddle::nccl_communicator: NCCL is not the one of the headers: 3.0.1; " + expected);
+  stand_in::set_version(stand_in::library::nccl, NCCL_VERSION_CODE + 1);
+  const nccl_communicator alone(id, 1, 0, cuda(0));
+  CHECK(alone.size() == 1);
 }
 
 TEST_CASE("short memory is reported with what there is, and with the statement") {

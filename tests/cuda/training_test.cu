@@ -11,6 +11,10 @@
 #include "cuda_case.hpp"
 #include <doctest/doctest.h>
 
+#if !defined(HEDDLE_TEST_ON_GPU)
+#include <heddle/distributed/cuda/nccl.cuh>
+#endif
+
 namespace {
 
 using namespace heddle;
@@ -121,33 +125,53 @@ TEST_CASE("a sharded model on two devices is the whole one, in every order of th
   }
 }
 
+namespace {
+
+/// The weights of a rank of two after a step with its half of the batch.
+template <class Communicator>
+std::vector<float> step_of_half(Communicator& c, device where) {
+  static std::mutex drawing;  // the seed is the process'
+  std::optional<digits_model> model;
+  {
+    const std::lock_guard hold(drawing);
+    model.emplace(seeded());
+    to(*model, where);
+  }
+  distributed_data_parallel parallel(*model, c);
+  optim::adamw<float> optimizer(parameters(*model), {.lr = 1e-2, .weight_decay = 0.3});
+  const std::int64_t begin = c.rank() * images / 2, end = begin + images / 2;
+  const variable loss = cross_entropy(parallel(pixels().slice<0>(begin, end).to(where)),
+                                      labels().slice<0>(begin, end).to(where));
+  loss.backward();
+  optimizer.step();
+  return flat_weights(*model);
+}
+
+}  // namespace
+
 TEST_CASE("two ranks with a half of the batch each get the gradients of the whole batch") {
   const support::cuda_case clean;
   training whole(cuda(0));
   whole.step();
   const std::vector<float> expected = whole.weights();
   std::vector<float> found[2];
+  const auto check = [&] {
+    CHECK(found[0] == found[1]);
+    CHECK(distance(found[0], expected) <
+          2e-3);  // AdamW's first step is of size lr, whatever its gradient
+  };
   run_ranks(2, [&](local_communicator& c) {
-    const device where = c.rank() == 0 ? cuda(0) : support::second_device();
-    static std::mutex drawing;  // the seed is the process'
-    std::optional<digits_model> model;
-    {
-      const std::lock_guard hold(drawing);
-      model.emplace(seeded());
-      to(*model, where);
-    }
-    distributed_data_parallel parallel(*model, c);
-    optim::adamw<float> optimizer(parameters(*model), {.lr = 1e-2, .weight_decay = 0.3});
-    const std::int64_t begin = c.rank() * images / 2, end = begin + images / 2;
-    const variable loss = cross_entropy(parallel(pixels().slice<0>(begin, end).to(where)),
-                                        labels().slice<0>(begin, end).to(where));
-    loss.backward();
-    optimizer.step();
-    found[c.rank()] = flat_weights(*model);
+    found[c.rank()] = step_of_half(c, c.rank() == 0 ? cuda(0) : support::second_device());
   });
-  CHECK(found[0] == found[1]);
-  CHECK(distance(found[0], expected) <
-        2e-3);  // AdamW's first step is of size lr, whatever its gradient
+  check();
+#if !defined(HEDDLE_TEST_ON_GPU)
+  const nccl_id id = nccl_id::make();
+  run_ranks(2, [&](local_communicator& c) {
+    nccl_communicator by_nccl(id, 2, c.rank(), cuda(c.rank()));
+    found[c.rank()] = step_of_half(by_nccl, cuda(c.rank()));
+  });
+  check();
+#endif
 }
 
 #if !defined(HEDDLE_TEST_ON_GPU)

@@ -26,18 +26,23 @@ inline std::string to_string(reduce_op op) { return std::string(name_of(op)); }
 /// call throws communication_error on every rank, before a wrong value is released; from then on
 /// all calls do.
 ///
-///   all_reduce(buffer, op)               every rank's buffer becomes the combination of all, in
-///   place reduce_scatter(from, to, op)         `from` holds size() parts; rank r's `to` becomes
-///   part r combined all_gather(from, to)                 `to` becomes every rank's `from`, in the
-///   order of ranks broadcast(buffer, root)              every rank's buffer becomes the root's
-///   send(buffer, to), recv(buffer, from) between two ranks; both return when it is copied
-///   barrier()                            returns when every rank has come
-///   abort(reason)                        ends the group, from any thread
+/// - `device()`: where a rank's own small buffers go;
+/// - `all_reduce(buffer, op)`: every rank's buffer becomes the combination of all, in place;
+/// - `reduce_scatter(from, to, op)`: `from` holds size() parts; rank r's `to` becomes part r of all
+///   combined;
+/// - `all_gather(from, to)`: `to` becomes every rank's `from`, in the order of ranks;
+/// - `broadcast(buffer, root)`: every rank's buffer becomes the root's;
+/// - `send(buffer, to)`, `recv(buffer, from)`: between two ranks;
+/// - `barrier()`: returns when every rank has come;
+/// - `abort(reason)`: ends the group, from any thread.
+///
+/// What follows a call in the current stream of the buffers' device sees its result.
 template <class C>
 concept communicator = requires(C& c, const any_tensor& buffer, int rank, reduce_op op,
                                 const std::string& reason) {
   { c.rank() } -> std::same_as<int>;
   { c.size() } -> std::same_as<int>;
+  { c.device() } -> std::same_as<device>;
   c.all_reduce(buffer, op);
   c.reduce_scatter(buffer, buffer, op);
   c.all_gather(buffer, buffer);
@@ -47,5 +52,42 @@ concept communicator = requires(C& c, const any_tensor& buffer, int rank, reduce
   c.barrier();
   c.abort(reason);
 };
+
+namespace detail {
+
+// What every communicator checks of its arguments. They throw value_error, type_error, shape_error.
+
+inline void check_contiguous(const char* name, const any_tensor& buffer) {
+  if (buffer.is_contiguous()) return;
+  raise<value_error>("heddle::", name, ": the buffer is not contiguous: strides ",
+                     to_string(buffer.strides().data(), buffer.rank()), " of ",
+                     to_string(buffer.extents().data(), buffer.rank()), "; use its contiguous()");
+}
+inline void check_combines(const char* name, reduce_op op, const any_tensor& buffer) {
+  if (buffer.dtype() == dtype::boolean && op == reduce_op::sum) {
+    raise<type_error>("heddle::", name, ": bool has no sum; use max for or, min for and");
+  }
+}
+/// `whole` holds one `part` of each rank.
+inline void check_parts(const char* name, const any_tensor& part, const any_tensor& whole,
+                        int ranks) {
+  if (whole.dtype() == part.dtype() && whole.size() == part.size() * ranks) return;
+  raise<shape_error>("heddle::", name,
+                     ": the larger buffer does not hold one part of each rank: ", whole.dtype(),
+                     " ", whole.size(), " elements of parts ", part.dtype(), " ", part.size(), "; ",
+                     part.size() * ranks, " are expected");
+}
+inline void check_rank(const char* name, int rank, int ranks) {
+  if (rank >= 0 && rank < ranks) return;
+  raise<value_error>("heddle::", name, ": there is no such rank: ", rank, "; ranks are 0 to ",
+                     ranks - 1);
+}
+inline void check_other_rank(const char* name, int rank, int self, int ranks) {
+  check_rank(name, rank, ranks);
+  if (rank != self) return;
+  raise<value_error>("heddle::", name, ": a rank names itself: ", rank, "; name another one");
+}
+
+}  // namespace detail
 
 }  // namespace heddle::inline v0

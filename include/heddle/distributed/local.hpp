@@ -23,11 +23,13 @@ class local_communicator {
  public:
   [[nodiscard]] int rank() const noexcept { return rank_; }
   [[nodiscard]] int size() const noexcept { return world_->size(); }
+  [[nodiscard]] heddle::device device() const noexcept { return cpu(); }
 
   void all_reduce(const any_tensor& buffer, reduce_op op = reduce_op::sum) {
     if (const staged here(buffer); here) return all_reduce(here.copy, op), here.write_back();
     auto call = describe("all_reduce", detail::collective::all_reduce, buffer);
-    call.op = combining("all_reduce", op, buffer);
+    detail::check_combines("all_reduce", op, buffer);
+    call.op = op;
     call.to = written(buffer);
     world_->run(rank_, call);
   }
@@ -36,7 +38,8 @@ class local_communicator {
       return reduce_scatter(in.copy, out.copy, op), out.write_back();
     }
     auto call = describe("reduce_scatter", detail::collective::reduce_scatter, from);
-    call.op = combining("reduce_scatter", op, from);
+    detail::check_combines("reduce_scatter", op, from);
+    call.op = op;
     check_parts("reduce_scatter", to, from);
     call.to = written(to);
     world_->run(rank_, call);
@@ -52,7 +55,7 @@ class local_communicator {
   }
   void broadcast(const any_tensor& buffer, int root = 0) {
     if (const staged here(buffer); here) return broadcast(here.copy, root), here.write_back();
-    check_rank("broadcast", root);
+    detail::check_rank("broadcast", root, size());
     auto call = describe("broadcast", detail::collective::broadcast, buffer);
     call.root = root;
     if (rank_ != root) call.to = written(buffer);
@@ -65,12 +68,12 @@ class local_communicator {
   }
   void send(const any_tensor& buffer, int to) {
     if (const staged here(buffer); here) return send(here.copy, to);
-    check_other("send", to);
+    detail::check_other_rank("send", to, rank_, size());
     world_->send(rank_, to, describe("send", detail::collective::message, buffer));
   }
   void recv(const any_tensor& buffer, int from) {
     if (const staged here(buffer); here) return recv(here.copy, from), here.write_back();
-    check_other("recv", from);
+    detail::check_other_rank("recv", from, rank_, size());
     auto call = describe("recv", detail::collective::message, buffer);
     call.to = written(buffer);
     world_->receive(from, rank_, call);
@@ -94,17 +97,12 @@ class local_communicator {
 
   // Throws device_error, value_error or state_error for what no rank could use.
   static void check_buffer(const char* name, const any_tensor& buffer) {
-    const device where = buffer.device();
+    const heddle::device where = buffer.device();
     if (!where.is_host()) {
       raise<device_error>("heddle::", name, ": the buffer has no elements, being on ", where,
                           "; host and CUDA devices have memory");
     }
-    if (!buffer.is_contiguous()) {
-      raise<value_error>("heddle::", name, ": the buffer is not contiguous: strides ",
-                         to_string(buffer.strides().data(), buffer.rank()), " of ",
-                         to_string(buffer.extents().data(), buffer.rank()),
-                         "; use its contiguous()");
-    }
+    detail::check_contiguous(name, buffer);
     synchronize(where);
   }
   static detail::collective_call describe(const char* name, detail::collective what,
@@ -125,34 +123,10 @@ class local_communicator {
     buffer.storage()->bump_version();
     return buffer.data();
   }
-  static reduce_op combining(const char* name, reduce_op op, const any_tensor& buffer) {
-    if (buffer.dtype() == dtype::boolean && op == reduce_op::sum) {
-      raise<type_error>("heddle::", name, ": bool has no sum; use max for or, min for and");
-    }
-    return op;
-  }
-  // `whole` holds one `part` of each rank.
   void check_parts(const char* name, const any_tensor& part, const any_tensor& whole) const {
     check_buffer(name, part);
     check_buffer(name, whole);
-    if (whole.dtype() != part.dtype() || whole.size() != part.size() * size()) {
-      raise<shape_error>("heddle::", name,
-                         ": the larger buffer does not hold one part of each rank: ", whole.dtype(),
-                         " ", whole.size(), " elements of parts ", part.dtype(), " ", part.size(),
-                         "; ", part.size() * size(), " are expected");
-    }
-  }
-  void check_rank(const char* name, int rank) const {
-    if (rank < 0 || rank >= size()) {
-      raise<value_error>("heddle::", name, ": there is no such rank: ", rank, "; ranks are 0 to ",
-                         size() - 1);
-    }
-  }
-  void check_other(const char* name, int rank) const {
-    check_rank(name, rank);
-    if (rank == rank_) {
-      raise<value_error>("heddle::", name, ": a rank names itself: ", rank, "; name another one");
-    }
+    detail::check_parts(name, part, whole, size());
   }
 
   local_world* world_;
@@ -162,8 +136,8 @@ class local_communicator {
 static_assert(communicator<local_communicator>);
 
 inline local_communicator local_world::communicator(int rank) {
-  local_communicator made(*this, rank);
-  made.check_rank("local_world::communicator", rank);
+  detail::check_rank("local_world::communicator", rank, size());
+  const local_communicator made(*this, rank);
   const detail::monitor::scope hold(monitor_);
   gone_[static_cast<std::size_t>(rank)] = false;
   return made;

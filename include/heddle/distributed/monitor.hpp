@@ -28,6 +28,11 @@ struct deadline {
     }
     return d;
   }
+  [[nodiscard]] bool has_passed() const noexcept {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec != at.tv_sec ? now.tv_sec > at.tv_sec : now.tv_nsec >= at.tv_nsec;
+  }
 };
 
 class monitor {

@@ -207,21 +207,19 @@ class distributed_data_parallel {
                       Communicator& c) {
     // counts first: a gather of lists of different lengths would be refused without a name
     const auto count = static_cast<std::int64_t>(named.size());
-    const auto counts = tensor<std::int64_t, 1>::allocate({c.size()}, cpu());
-    c.all_gather(tensor<std::int64_t, 1>{count}, counts);
+    const auto counts = gather({count}, c);
     for (int rank = 0; rank < c.size(); ++rank) {
-      if (counts(rank) == counts(0)) continue;
+      if (counts(rank, 0) == counts(0, 0)) continue;
       raise<communication_error>(
           "heddle::distributed_data_parallel: the ranks' modules differ: rank ", rank, " has ",
-          counts(rank), " parameters, rank 0 has ", counts(0), "; all are to have the same");
+          counts(rank, 0), " parameters, rank 0 has ", counts(0, 0), "; all are to have the same");
     }
     const auto mine = tensor<std::int64_t, 1>::allocate({count}, cpu());
-    const auto all = tensor<std::int64_t, 2>::allocate({c.size(), count}, cpu());
     for (std::int64_t i = 0; i < count; ++i) {
       const auto& [name, p] = named[static_cast<std::size_t>(i)];
       mine(i) = detail::identity_of(name, p);
     }
-    c.all_gather(mine, all);
+    const auto all = gather(mine, c);
     for (std::int64_t i = 0; i < count; ++i) {
       for (int rank = 0; rank < c.size(); ++rank) {
         if (all(rank, i) == all(0, i)) continue;
@@ -232,6 +230,13 @@ class distributed_data_parallel {
             " than on rank 0; all are to have the same");
       }
     }
+  }
+
+  /// (n) of each rank, as (ranks, n) on the host.
+  static tensor<std::int64_t, 2> gather(const tensor<std::int64_t, 1>& mine, Communicator& c) {
+    const auto all = tensor<std::int64_t, 2>::allocate({c.size(), mine.size()}, c.device());
+    c.all_gather(mine.to(c.device()), all);
+    return all.to(cpu());
   }
 
   Module* module_;

@@ -215,7 +215,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* to, int device) {
 }
 
 cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = CUDART_VERSION;
+  *version = version_of(library::runtime, CUDART_VERSION);
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {

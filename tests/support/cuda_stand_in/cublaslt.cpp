@@ -250,7 +250,9 @@ bool may_use(world& w, const algorithm& how, const product& p, int device) {
 
 }  // namespace
 
-std::size_t cublasLtGetVersion() { return CUBLAS_VERSION; }
+std::size_t cublasLtGetVersion() {
+  return static_cast<std::size_t>(version_of(library::cublaslt, CUBLAS_VERSION));
+}
 std::size_t cublasLtGetCudartVersion() { return CUDART_VERSION; }
 
 const char* cublasLtGetStatusName(cublasStatus_t status) {

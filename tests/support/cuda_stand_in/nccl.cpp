@@ -320,7 +320,7 @@ void flush(world& w, hold& h, const ncclComm& c) { w.streams.wait(h, vector_cloc
 
 ncclResult_t ncclGetVersion(int* version) {
   if (version == nullptr) return ncclInvalidArgument;
-  *version = NCCL_VERSION_CODE;
+  *version = version_of(library::nccl, NCCL_VERSION_CODE);
   return ncclSuccess;
 }
 const char* ncclGetErrorString(ncclResult_t result) {

@@ -132,6 +132,9 @@ void set_capacity(int device, std::size_t bytes) {
 void set_peer_access(bool possible) {
   with([&](simulator&, world& w, hold&) { w.peers = possible; });
 }
+void set_version(library of, int version) {
+  with([&](simulator&, world& w, hold&) { w.versions[static_cast<int>(of)] = version; });
+}
 void no_device(cudaError_t how) {
   with([&](simulator&, world& w, hold&) { w.absent = how; });
 }

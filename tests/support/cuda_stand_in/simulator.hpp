@@ -68,6 +68,7 @@ struct world {
   scheduler streams{findings};
   int devices = 2;
   bool peers = true;
+  int versions[3] = {};              ///< of the libraries; 0: the headers'
   cudaError_t absent = cudaSuccess;  ///< no device, and why
   cudaError_t sticky = cudaSuccess;
   std::map<int, CUmemPoolHandle_st> pools;
@@ -128,6 +129,14 @@ cudaError_t call(call_kind kind, const char* name, F f) {
   const cudaError_t may = s.begin_call(kind, name);
   if (may != cudaSuccess) return s.end_call(may);
   return s.end_call(f(*s.now, h));
+}
+
+/// What a library says of its version.
+inline int version_of(library which, int of_headers) {
+  simulator& s = simulator::instance();
+  const hold h(s.guard);
+  const int told = s.now->versions[static_cast<int>(which)];
+  return told != 0 ? told : of_headers;
 }
 
 /// Which device a call is for.

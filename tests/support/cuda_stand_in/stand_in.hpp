@@ -36,6 +36,9 @@ void set_devices(int count);
 void set_capacity(int device, std::size_t bytes);
 /// Whether devices can be given access to each other's memory.
 void set_peer_access(bool possible);
+/// What the libraries say of their versions; those of the headers until said otherwise or reset().
+enum class library : std::uint8_t { runtime, cublaslt, nccl };
+void set_version(library of, int version);
 /// Every call answers `how` (cudaErrorInsufficientDriver, cudaErrorStubLibrary, cudaErrorNoDevice);
 /// cudaSuccess: there are devices again.
 void no_device(cudaError_t how);

@@ -3,23 +3,21 @@
 // in tests it is a group of fibres or threads of the host, so that every body runs without a GPU.
 //
 // A model T of the concept has
-//   rank(), size()             of this thread in its team
-//   block(), blocks()          of this team in its grid
-//   sync<Site>()               a barrier of the team; Site names it, so that a test can leave one
-//   out shuffle_down(x, d, width)  x of the thread d ranks on, within groups of `width` (a power of
-//   two up
-//                              to 32, aligned); any value where there is none
-//   shuffle_first(x, width)    x of the first thread of the group
-//   ballot(x, width)           one bit a thread of the group: its x, a bool
-//   scratch()                  memory that the team shares, scratch_bytes + 16, aligned to 16
-//   row_memory()               likewise, as much as the launch asked for
-//   take_ticket(place)         one arrival at a counter in device memory; whether it was the last
-//   of
-//                              the grid. What the team wrote before is then visible to the team
-//                              that was last. The last arrival sets the counter back to 0.
-//   report(place, index)       leaves an index that is outside of its table where the host looks
-//   limit(n)                   n; a test adds one, and must then see wrong results
-//   alone()                    the same team as the only one of its grid
+// - rank(), size(): of this thread in its team;
+// - block(), blocks(): of this team in its grid;
+// - sync<Site>(): a barrier of the team; Site names it, so that a test can leave one out;
+// - shuffle_down(x, d, width): x of the thread d ranks on, within groups of `width` (a power of two
+//   up to 32, aligned); any value where there is none;
+// - shuffle_first(x, width): x of the first thread of the group;
+// - ballot(x, width): one bit a thread of the group, its x, a bool;
+// - scratch(): memory that the team shares, scratch_bytes + 16, aligned to 16;
+// - row_memory(): likewise, as much as the launch asked for;
+// - take_ticket(place): one arrival at a counter in device memory; whether it was the last of the
+//   grid. What the team wrote before is then visible to the team that was last. The last arrival
+//   sets the counter back to 0;
+// - report(place, index): leaves an index that is outside of its table where the host looks;
+// - limit(n): n; a test adds one, and must then see wrong results;
+// - alone(): the same team as the only one of its grid.
 #pragma once
 
 #include <cstddef>
