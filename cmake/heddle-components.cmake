@@ -58,16 +58,27 @@ macro(heddle_find_host)
   endif()
 endmacro()
 
-# File formats that need JSON.
+# File formats that need JSON; TensorBoard's, which need Protocol Buffers and zlib. protozero is found by
+# its header: it has no package configuration.
 macro(heddle_find_io)
   find_package(nlohmann_json CONFIG QUIET)
+  find_package(ZLIB QUIET)
+  find_path(HEDDLE_PROTOZERO_INCLUDE_DIR protozero/pbf_writer.hpp)
+  mark_as_advanced(HEDDLE_PROTOZERO_INCLUDE_DIR)
   if(NOT TARGET nlohmann_json::nlohmann_json)
     set(heddle_io_NOT_FOUND_MESSAGE
         "Component 'io' of heddle needs nlohmann-json, which was not found: install nlohmann-json3-dev.")
+  elseif(NOT HEDDLE_PROTOZERO_INCLUDE_DIR)
+    set(heddle_io_NOT_FOUND_MESSAGE
+        "Component 'io' of heddle needs protozero, which was not found: install libprotozero-dev.")
+  elseif(NOT TARGET ZLIB::ZLIB)
+    set(heddle_io_NOT_FOUND_MESSAGE
+        "Component 'io' of heddle needs zlib, which was not found: install zlib1g-dev.")
   else()
     add_library(heddle::io INTERFACE IMPORTED ${ARGN})
     target_compile_definitions(heddle::io INTERFACE HEDDLE_WITH_JSON=1)
-    target_link_libraries(heddle::io INTERFACE heddle::heddle nlohmann_json::nlohmann_json)
+    target_include_directories(heddle::io SYSTEM INTERFACE "${HEDDLE_PROTOZERO_INCLUDE_DIR}")
+    target_link_libraries(heddle::io INTERFACE heddle::heddle nlohmann_json::nlohmann_json ZLIB::ZLIB)
   endif()
 endmacro()
 

@@ -8,9 +8,11 @@
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <unistd.h>
+#include <vector>
 
 #include "model.hpp"
 #include "options.hpp"
@@ -18,6 +20,7 @@
 #include <heddle/io/csv.hpp>
 #include <heddle/io/file.hpp>
 #include <heddle/io/safetensors.hpp>
+#include <heddle/tensorboard/training_log.hpp>
 
 // The images, (1797, 64) from 0 to 1, and what they show, (1797).
 auto read_digits(const std::string& path) {
@@ -48,10 +51,10 @@ double test_accuracy(digits_model& model, const Images& images, heddle::device w
   return right.value();
 }
 
-// Trains with AdamW, at a learning rate that falls to 0 along a cosine.
+// Trains with AdamW, at a learning rate that falls to 0 along a cosine. The log may be null.
 template <class Images>
 void train(digits_model& model, const Images& images, std::uint64_t seed, heddle::device where,
-           const options& given) {
+           heddle::tensorboard::summary_writer* log, const options& given) {
   heddle::optim::adamw optimizer(heddle::parameters(model), {.lr = 1e-2, .weight_decay = 0.3});
   heddle::optim::cosine_lr schedule(optimizer, given.epochs);
   struct lower_rate {
@@ -60,8 +63,10 @@ void train(digits_model& model, const Images& images, std::uint64_t seed, heddle
   };
   heddle::loader batches(images, {.batch_size = given.batch, .shuffle = true, .seed = seed});
 
+  std::vector<heddle::callback> callbacks{lower_rate{schedule}};
+  if (log != nullptr) callbacks.push_back(heddle::tensorboard::training_log(*log));
   heddle::fit({.epochs = given.epochs,
-               .callbacks = {lower_rate{schedule}},
+               .callbacks = callbacks,
                .progress = heddle::console_progress(std::cout)},
               batches, [&](auto& batch) {
                 auto& [x, y] = batch;
@@ -113,8 +118,20 @@ void run(const options& given) {
     for (const std::uint64_t seed : given.seeds) {
       heddle::manual_seed(seed);
       digits_model model;
-      train(heddle::to(model, where), training_images, seed, where, given);
+      std::optional<heddle::tensorboard::summary_writer> log;
+      if (!given.logdir.empty()) {
+        const std::string run = given.logdir + "/seed_" + std::to_string(seed);
+        log.emplace(heddle::tensorboard::writer_options{.log_dir = run});
+      }
+      train(heddle::to(model, where), training_images, seed, where, log ? &*log : nullptr, given);
       const double trained = test_accuracy(model, test_images, where);
+      if (log) {
+        for (const auto& [name, value] : heddle::state_dict(model)) {
+          log->add_histogram("weights/" + name, value, given.epochs);
+        }
+        log->add_scalar("test accuracy", trained, given.epochs);
+        log->close();
+      }
       heddle::save_safetensors(file, heddle::state_dict(model));
 
       // what was saved is read into another model, which must be as good

@@ -16,6 +16,7 @@ struct options {
   std::int64_t batch = 64;
   std::string device = "cpu";
   std::string data = HEDDLE_EXAMPLES_DATA "/digits.csv";
+  std::string logdir;
   std::string save;
   std::string load;
 };
@@ -57,6 +58,8 @@ inline int parse(int count, char** arguments, options& given) {
   app.add_option("--device", given.device, "cpu, cpu:0 to cpu:63, or cuda:0 and on")
       ->capture_default_str();
   app.add_option("--data", given.data, "The images and labels")->capture_default_str();
+  app.add_option("--logdir", given.logdir, "Log the trainings there, for TensorBoard")
+      ->check(names_a_file);
   auto* save = app.add_option("--save", given.save, "Keep the last seed's weights (safetensors)")
                    ->check(names_a_file);
   app.add_option("--load", given.load, "Train nothing: test these weights")

@@ -10,8 +10,8 @@
 #include <type_traits>
 #include <vector>
 
+#include <heddle/core/monitor.hpp>
 #include <heddle/distributed/communicator.hpp>
-#include <heddle/distributed/monitor.hpp>
 
 namespace heddle::inline v0 {
 

@@ -8,12 +8,11 @@
 #include <type_traits>
 
 #include <nccl.h>
-#include <time.h>
 
 #include <heddle/core/cuda/range.cuh>
 #include <heddle/core/cuda/services.cuh>
+#include <heddle/core/monitor.hpp>
 #include <heddle/distributed/communicator.hpp>
-#include <heddle/distributed/monitor.hpp>
 
 namespace heddle::inline v0 {
 
@@ -286,7 +285,7 @@ class nccl_communicator {
   template <class Ask>
   void wait_for(const char* name, Ask ask) {
     const detail::deadline until = detail::deadline::after(options_.deadline);
-    for (;; pause()) {
+    for (;; detail::pause_briefly()) {
       const detail::monitor::scope hold(guard_);
       check_works(name);
       const ncclResult_t code = ask();
@@ -300,10 +299,6 @@ class nccl_communicator {
       check_works(name);
     }
   }
-  static void pause() noexcept {
-    constexpr timespec length{0, 100'000};
-    nanosleep(&length, nullptr);
-  }
   void release() noexcept {
     const detail::monitor::scope hold(guard_);
     if (raw_ == nullptr || detail::cuda_is_lost()) return;
@@ -311,7 +306,7 @@ class nccl_communicator {
     ncclResult_t code = ncclCommFinalize(raw_);
     const detail::deadline until = detail::deadline::after(options_.deadline);
     while (code == ncclInProgress && !until.has_passed()) {
-      pause();
+      detail::pause_briefly();
       if (ncclCommGetAsyncError(raw_, &code) != ncclSuccess) code = ncclInternalError;
     }
     static_cast<void>(code == ncclSuccess ? ncclCommDestroy(raw_) : ncclCommAbort(raw_));

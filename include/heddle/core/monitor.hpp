@@ -35,6 +35,12 @@ struct deadline {
   }
 };
 
+/// Between two questions whether something has happened, 0.1 ms.
+inline void pause_briefly() noexcept {
+  constexpr timespec length{0, 100'000};
+  nanosleep(&length, nullptr);
+}
+
 class monitor {
  public:
   monitor() {
@@ -48,6 +54,8 @@ class monitor {
   monitor(const monitor&) = delete;
   monitor& operator=(const monitor&) = delete;
 
+  void lock() noexcept { pthread_mutex_lock(&held_); }
+  void unlock() noexcept { pthread_mutex_unlock(&held_); }
   void notify_all() noexcept { pthread_cond_broadcast(&changed_); }
   /// The caller holds the lock; spurious returns happen.
   void wait() noexcept { pthread_cond_wait(&changed_, &held_); }
@@ -59,8 +67,8 @@ class monitor {
   /// Holds a monitor for a scope.
   class [[nodiscard]] scope {
    public:
-    explicit scope(monitor& m) noexcept : monitor_(m) { pthread_mutex_lock(&monitor_.held_); }
-    ~scope() { pthread_mutex_unlock(&monitor_.held_); }
+    explicit scope(monitor& m) noexcept : monitor_(m) { monitor_.lock(); }
+    ~scope() { monitor_.unlock(); }
     scope(const scope&) = delete;
     scope& operator=(const scope&) = delete;
 
