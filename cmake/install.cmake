@@ -17,4 +17,9 @@ install(FILES "${PROJECT_BINARY_DIR}/heddle-config.cmake"
               "${PROJECT_BINARY_DIR}/heddle-config-version.cmake"
               "${PROJECT_SOURCE_DIR}/cmake/heddle-components.cmake"
         DESTINATION "${heddle_package_dir}")
+# For builds without CMake; it finds its prefix from where it lies.
+set(heddle_pc_dir "${CMAKE_INSTALL_DATADIR}/pkgconfig")
+file(RELATIVE_PATH heddle_pc_to_prefix "/prefix/${heddle_pc_dir}" "/prefix")
+configure_file("${PROJECT_SOURCE_DIR}/cmake/heddle.pc.in" "${PROJECT_BINARY_DIR}/heddle.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/heddle.pc" DESTINATION "${heddle_pc_dir}")
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/heddle")
