@@ -68,22 +68,35 @@ TEST_CASE(
   CHECK(heddle::read_file(path) == "four");
 }
 
+namespace {
+
+/// While it is there, no file can be opened.
+struct no_descriptors {
+  rlimit before{};
+  no_descriptors() {
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    rlimit none = before;
+    none.rlim_cur = 0;
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  }
+  no_descriptors(const no_descriptors&) = delete;
+  no_descriptors& operator=(const no_descriptors&) = delete;
+  ~no_descriptors() { setrlimit(RLIMIT_NOFILE, &before); }
+};
+
+}  // namespace
+
 TEST_CASE("a directory that cannot be brought to the disk is said when the new file is in place") {
   const temporary_directory place;
   heddle::atomic_file file(place / "a");
   file.write("new");
-  rlimit before{};
-  REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
-  rlimit none = before;
-  none.rlim_cur = 0;
-  REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
   std::string said;
   try {
+    const no_descriptors limit;
     file.commit();
   } catch (const heddle::io_error& e) {
     said = e.what();
   }
-  setrlimit(RLIMIT_NOFILE, &before);
   CHECK(said.find("heddle::atomic_file: bringing the directory to the disk failed: ") == 0);
   CHECK(said.find(": Too many open files; the new file is in place, and may be lost with the "
                   "power") != std::string::npos);
