@@ -94,6 +94,37 @@ TEST_CASE("short memory is reported with what there is, and with the statement")
   CHECK(evaluate(x * y).to(cpu())(0) == 2);
 }
 
+TEST_CASE("what the run-time or cuBLASLt refuses is said in its words, and the device goes on") {
+  const support::cuda_case clean;
+  stand_in::fail_call(1, cudaErrorInvalidValue);
+  CHECK(said<cuda_error>([] { static_cast<void>(stream(cuda(0))); }) ==
+        std::string("heddle::stream: CUDA says cudaErrorInvalidValue: ") +
+            cudaGetErrorString(cudaErrorInvalidValue));
+  const tensor<float, 2> x = full<float, 2>({3, 3}, 2.0f, cuda(0));
+  std::string text;
+  for (std::uint64_t k = 1; k < 20 && text.find("cuBLASLt") == std::string::npos; ++k) {
+    stand_in::fail_call(k, cudaErrorUnknown);
+    text = said<cuda_error>([&] { static_cast<void>(evaluate(matmul(x, x))); });
+    stand_in::recover();
+  }
+  CHECK(text == "heddle::matmul: cuBLASLt says CUBLAS_STATUS_INTERNAL_ERROR: " +
+                    std::string(cublasLtGetStatusString(CUBLAS_STATUS_INTERNAL_ERROR)));
+  CHECK(tensor<float, 2>(matmul(x, x)).to(cpu())(2, 2) == 12);
+}
+
+TEST_CASE("products that no library of the device computes are refused") {
+  const support::cuda_case clean;
+  const tensor<int, 2> x = full<int, 2>({2, 2}, 1, cuda(0));
+  CHECK(said<type_error>([&] { static_cast<void>(evaluate(matmul(x, x))); }) ==
+        "heddle::matmul: products of i32 are computed on the host, not on cuda:0; move the "
+        "operands to cpu(), or cast them to f64");
+  const auto linked = linalg::cuda_product_in_place.exchange(nullptr);
+  CHECK(said<device_error>([&] { static_cast<void>(evaluate(matmul(x, x))); }) ==
+        "heddle::matmul: no matrix product is linked for cuda:0; link heddle::cuda, which brings "
+        "cuBLASLt");
+  linalg::cuda_product_in_place.store(linked);
+}
+
 TEST_CASE(
     "an error that ends the use of the devices is said each time, and nothing is given back") {
   stand_in::set_order(stand_in::order::random);

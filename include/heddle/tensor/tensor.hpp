@@ -205,7 +205,7 @@ class tensor {
   template <class... Indices>
   decltype(auto) operator()(Indices... indices) const {
     static_assert(((detail::is_position<Indices> || detail::is_range<Indices>)&&...),
-                  "heddle::tensor: an index is not an integer, a slice or `all`");
+                  "heddle::tensor: an index is not an integer, a slice or all");
     static_assert(sizeof...(Indices) <= Rank, "heddle::tensor: there are more indices than axes");
     if constexpr (sizeof...(Indices) == Rank && (detail::is_position<Indices> && ...)) {
       detail::make_readable(storage_.get(), "tensor");
