@@ -4,6 +4,7 @@
 // to the run-time is not for other tests.
 #include <string>
 
+#include "../support/said.hpp"
 #include "cuda_case.hpp"
 #include <doctest/doctest.h>
 
@@ -15,16 +16,7 @@
 namespace {
 
 using namespace heddle;
-
-template <class Error, class F>
-std::string said(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
+using support::said;
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "../support/said.hpp"
 #include "cuda_case.hpp"
 #include <doctest/doctest.h>
 
@@ -19,6 +20,7 @@
 namespace {
 
 using namespace heddle;
+using support::said;
 
 /// body(communicator) as every rank of a group, rank r on cuda(r), each in a thread of its own.
 /// What each threw, empty where it did not.
@@ -115,16 +117,6 @@ struct check_type {
     CHECK(found == expected);
   }
 };
-
-template <class Error, class F>
-std::string said(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
 
 }  // namespace
 

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "../support/said.hpp"
 #include <doctest/doctest.h>
 #include <protozero/pbf_reader.hpp>
 #include <zlib.h>
@@ -23,6 +24,7 @@
 #include <heddle/training/fit.hpp>
 
 using namespace heddle;
+using support::said;
 using tensorboard::summary_writer;
 using tensorboard::writer_options;
 namespace files = std::filesystem;
@@ -188,16 +190,6 @@ std::vector<logged> read(const std::string& directory) {
     at += 16 + length;
   }
   return events;
-}
-
-template <class Error, class F>
-std::string said(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
 }
 
 /// What the real TensorBoard reads, too.
