@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "temporary_directory.hpp"
+#include "../support/temporary_directory.hpp"
 #include <doctest/doctest.h>
 
 #include <heddle/io/csv.hpp>

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <vector>
 
-#include "temporary_directory.hpp"
+#include "../support/temporary_directory.hpp"
 #include <doctest/doctest.h>
 #include <signal.h>
 

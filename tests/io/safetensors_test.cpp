@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "temporary_directory.hpp"
+#include "../support/temporary_directory.hpp"
 #include <doctest/doctest.h>
 
 #include <heddle/core/philox.hpp>

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <vector>
 
-#include "temporary_directory.hpp"
+#include "../support/temporary_directory.hpp"
 #include <doctest/doctest.h>
 
 #include <heddle/io/safetensors.hpp>

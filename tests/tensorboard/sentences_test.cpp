@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 
+#include "../support/temporary_directory.hpp"
 #include <dlfcn.h>
 #include <doctest/doctest.h>
 #include <zlib.h>
@@ -19,18 +20,6 @@ namespace {
 
 bool no_memory = false;
 
-/// A directory that is removed at the end.
-struct folder {
-  std::string path;
-  folder() {
-    std::string name = (files::temp_directory_path() / "heddle-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  folder(const folder&) = delete;
-  folder& operator=(const folder&) = delete;
-  ~folder() { files::remove_all(path); }
-};
-
 }  // namespace
 
 extern "C" int compress2(Bytef* to, uLongf* length, const Bytef* from, uLong given, int level) {
@@ -39,21 +28,21 @@ extern "C" int compress2(Bytef* to, uLongf* length, const Bytef* from, uLong giv
 }
 
 TEST_CASE("an event file that cannot be created is named") {
-  const folder here;
+  const temporary_directory here;
   CHECK_THROWS_WITH_AS(
-      static_cast<void>(summary_writer({.log_dir = here.path, .filename_suffix = "/none"})),
+      static_cast<void>(summary_writer({.log_dir = here.path(), .filename_suffix = "/none"})),
       doctest::Contains(
           "/none: No such file or directory; name a directory that can be written to"),
       heddle::io_error);
   CHECK_THROWS_WITH_AS(
-      static_cast<void>(summary_writer({.log_dir = here.path, .filename_suffix = "/none"})),
+      static_cast<void>(summary_writer({.log_dir = here.path(), .filename_suffix = "/none"})),
       doctest::Contains("heddle::summary_writer: the event file cannot be created: "),
       heddle::io_error);
 }
 
 TEST_CASE("an image is pixels of 8 bits or floats, and needs memory to compress it") {
-  const folder here;
-  summary_writer writer({.log_dir = here.path});
+  const temporary_directory here;
+  summary_writer writer({.log_dir = here.path()});
   CHECK_THROWS_WITH_AS(writer.add_image("x", heddle::zeros<std::int64_t, 2>({2, 3}), 0, "HW"),
                        "heddle::add_image: pixels cannot be i64; u8 from 0 to 255 and floats from "
                        "0 to 1 are expected",
@@ -68,8 +57,8 @@ TEST_CASE("an image is pixels of 8 bits or floats, and needs memory to compress 
 }
 
 TEST_CASE("nothing is added to a writer that is closed") {
-  const folder here;
-  summary_writer writer({.log_dir = here.path});
+  const temporary_directory here;
+  summary_writer writer({.log_dir = here.path()});
   writer.close();
   CHECK_THROWS_WITH_AS(writer.add_scalar("x", 1),
                        doctest::Contains("heddle::summary_writer: it is closed: "),

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "../support/said.hpp"
+#include "../support/temporary_directory.hpp"
 #include <doctest/doctest.h>
 #include <protozero/pbf_reader.hpp>
 #include <zlib.h>
@@ -30,18 +31,6 @@ using tensorboard::writer_options;
 namespace files = std::filesystem;
 
 namespace {
-
-/// A directory that is removed at the end.
-struct folder {
-  std::string path;
-  folder() {
-    std::string name = (files::temp_directory_path() / "heddle-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  folder(const folder&) = delete;
-  folder& operator=(const folder&) = delete;
-  ~folder() { files::remove_all(path); }
-};
 
 std::vector<std::string> event_files(const std::string& directory) {
   std::vector<std::string> found;
@@ -224,8 +213,8 @@ TEST_CASE("CRC-32C: the check value, and the same as bit by bit") {
 
 TEST_CASE("the known run") {
   const char* const given = std::getenv("HEDDLE_TEST_LOGDIR");
-  const folder own;
-  const std::string at = given != nullptr ? given : own.path;
+  const temporary_directory own;
+  const std::string at = given != nullptr ? given : own.path();
   write_known_run(at);
   const std::vector<logged> events = read(at);
   REQUIRE(events.size() == 54);
@@ -297,22 +286,22 @@ TEST_CASE("images of every format and dtype become the same pixels") {
 }
 
 TEST_CASE("a restart says from which step on the earlier run counts no more") {
-  const folder own;
-  summary_writer({.log_dir = own.path, .purge_step = 40, .filename_suffix = ".again"}).close();
-  const std::vector<logged> events = read(own.path);
+  const temporary_directory own;
+  summary_writer({.log_dir = own.path(), .purge_step = 40, .filename_suffix = ".again"}).close();
+  const std::vector<logged> events = read(own.path());
   REQUIRE(events.size() == 2);
   CHECK(events[0].step == 40);
   CHECK(events[1].step == 40);
   CHECK(events[1].session == 1);
-  const std::string name = files::path(event_files(own.path)[0]).filename().string();
+  const std::string name = files::path(event_files(own.path())[0]).filename().string();
   CHECK(name.find("events.out.tfevents.1") == 0);
   CHECK(name.find(".again") == name.size() - 6);
 }
 
 TEST_CASE("the writer's thread brings events to the file without a flush") {
-  const folder own;
-  summary_writer by_count({.log_dir = own.path + "/count", .max_queue = 5, .flush_secs = 1000});
-  summary_writer by_time({.log_dir = own.path + "/time", .max_queue = 1000, .flush_secs = 0.05});
+  const temporary_directory own;
+  summary_writer by_count({.log_dir = own.path() + "/count", .max_queue = 5, .flush_secs = 1000});
+  summary_writer by_time({.log_dir = own.path() + "/time", .max_queue = 1000, .flush_secs = 0.05});
   const auto arrive = [](const std::string& directory, std::size_t wanted) {
     for (int i = 0; i < 2000; ++i) {
       if (content(event_files(directory)[0]).size() > wanted) return true;
@@ -322,17 +311,17 @@ TEST_CASE("the writer's thread brings events to the file without a flush") {
   };
   for (int i = 0; i < 6; ++i) by_count.add_scalar("x", i, i);
   by_time.add_scalar("x", 1);
-  CHECK(arrive(own.path + "/count", 150));
-  CHECK(arrive(own.path + "/time", 60));
-  const std::size_t before = content(event_files(own.path + "/count")[0]).size();
+  CHECK(arrive(own.path() + "/count", 150));
+  CHECK(arrive(own.path() + "/time", 60));
+  const std::size_t before = content(event_files(own.path() + "/count")[0]).size();
   by_count.add_scalar("x", 7, 7);
   by_count.flush();
-  CHECK(content(event_files(own.path + "/count")[0]).size() > before);
+  CHECK(content(event_files(own.path() + "/count")[0]).size() > before);
 }
 
 TEST_CASE("several threads may add") {
-  const folder own;
-  summary_writer writer({.log_dir = own.path});
+  const temporary_directory own;
+  summary_writer writer({.log_dir = own.path()});
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
@@ -342,7 +331,7 @@ TEST_CASE("several threads may add") {
   for (std::thread& t : threads) t.join();
   writer.close();
   std::map<std::string, std::int64_t> next;
-  for (const logged& e : read(own.path)) {
+  for (const logged& e : read(own.path())) {
     if (e.tag.empty()) continue;
     CHECK(e.step == next[e.tag]++);
   }
@@ -351,8 +340,8 @@ TEST_CASE("several threads may add") {
 }
 
 TEST_CASE("bad input is refused in one sentence") {
-  const folder own;
-  summary_writer writer({.log_dir = own.path});
+  const temporary_directory own;
+  summary_writer writer({.log_dir = own.path()});
   CHECK(said<value_error>([&] { writer.add_scalar("", 1); }) ==
         "heddle::add_scalar: the tag is empty; name the curve");
   CHECK(said<value_error>([&] {
@@ -382,7 +371,7 @@ TEST_CASE("bad input is refused in one sentence") {
           writer.add_image("i", zeros<std::int64_t, 2>({2, 2}), 0, "HW");
         }).find("pixels cannot be i64") != std::string::npos);
   CHECK(said<value_error>([&] {
-          summary_writer({.log_dir = own.path, .max_queue = 0});
+          summary_writer({.log_dir = own.path(), .max_queue = 0});
         }).find("max_queue and flush_secs are to be positive: 0, 120") != std::string::npos);
   CHECK(said<io_error>([&] {
           summary_writer("/proc/no/such");
@@ -391,15 +380,15 @@ TEST_CASE("bad input is refused in one sentence") {
   writer.close();
   CHECK(said<state_error>([&] { writer.add_scalar("x", 1); }).find("it is closed") !=
         std::string::npos);
-  CHECK(read(own.path).size() == 1);  // nothing of what was refused
+  CHECK(read(own.path()).size() == 1);  // nothing of what was refused
 }
 
 TEST_CASE("a full disk is said, keeps whole records, and loses nothing") {
-  const folder own;
-  summary_writer writer({.log_dir = own.path, .max_queue = 1000});
+  const temporary_directory own;
+  summary_writer writer({.log_dir = own.path(), .max_queue = 1000});
   for (int i = 0; i < 10; ++i) writer.add_scalar("x", i, i);
   writer.flush();
-  const std::size_t before = content(event_files(own.path)[0]).size();
+  const std::size_t before = content(event_files(own.path())[0]).size();
   rlimit limit{};
   REQUIRE(getrlimit(RLIMIT_FSIZE, &limit) == 0);
   const rlimit small{before + 60, limit.rlim_max};
@@ -411,22 +400,22 @@ TEST_CASE("a full disk is said, keeps whole records, and loses nothing") {
   std::signal(SIGXFSZ, handler);
   CHECK(text.find("heddle::summary_writer: the event file cannot be written: ") == 0);
   CHECK(text.find("; what is not in the file yet is kept for the next flush") != std::string::npos);
-  CHECK(content(event_files(own.path)[0]).size() == before);
+  CHECK(content(event_files(own.path())[0]).size() == before);
   writer.add_scalar("x", 40, 40);
   writer.close();
-  const std::vector<logged> events = read(own.path);
+  const std::vector<logged> events = read(own.path());
   REQUIRE(events.size() == 42);
   for (int i = 0; i <= 40; ++i) CHECK(events[static_cast<std::size_t>(i) + 1].step == i);
 }
 
 TEST_CASE("fit tells its numbers to the log") {
-  const folder own;
-  summary_writer writer({.log_dir = own.path});
+  const temporary_directory own;
+  summary_writer writer({.log_dir = own.path()});
   std::vector<int> batches{1, 2, 3};
   fit({.epochs = 2, .callbacks = {tensorboard::training_log(writer, "a/")}}, batches,
       [](int batch) { return static_cast<double>(batch); });
   std::map<std::string, std::vector<double>> curves;
-  for (const logged& e : read(own.path)) curves[e.tag].push_back(e.scalar);
+  for (const logged& e : read(own.path())) curves[e.tag].push_back(e.scalar);
   CHECK(curves["a/step/loss"] == std::vector<double>{1, 2, 3, 1, 2, 3});
   CHECK(curves["a/epoch/loss"] == std::vector<double>{2, 2});
   CHECK(curves["a/epoch/samples per second"].size() == 2);

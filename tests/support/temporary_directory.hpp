@@ -20,6 +20,7 @@ class temporary_directory {
     std::filesystem::remove_all(path_, ignored);
   }
 
+  std::string path() const { return path_; }
   std::string operator/(const char* name) const { return path_ / name; }
 
   // The names of all files in it.
