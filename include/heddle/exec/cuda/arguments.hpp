@@ -124,6 +124,7 @@ struct sorted_rows {
   /// Sums of rows of the table that several segments add to: [segment][before,
   /// after][output][lane], 8 bytes each.
   std::byte* shared = nullptr;
+  std::int64_t table_rows = 0;  ///< of the largest table: the word of an index outside of it
 };
 
 /// How a nest's work is divided. Units are (segment of the parallel rows, chunk of the innermost

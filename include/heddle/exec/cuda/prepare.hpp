@@ -403,7 +403,7 @@ class prepared {
       auto* const words = reinterpret_cast<std::uint64_t*>(workspace + sorted_at_[n]);
       auto* const places = reinterpret_cast<std::int64_t*>(words + 2 * rows);
       sort_[n] = {words, words + rows, places, places + rows};
-      shapes_[n].sorted = {words, places, workspace + shared_at_[n]};
+      shapes_[n].sorted = {words, places, workspace + shared_at_[n], table_rows(n)};
     }
   }
 
@@ -413,7 +413,8 @@ class prepared {
   void sort_rows(const launch& l, Leave leave, Sort sort) {
     leave(group<Nest>(l));
     nest_shape& shape = shapes_[Nest];
-    sort(sort_[Nest], shape.rows, static_cast<int>(std::bit_width(table_rows(Nest))));
+    const auto largest = static_cast<std::uint64_t>(shape.sorted.table_rows);
+    sort(sort_[Nest], shape.rows, static_cast<int>(std::bit_width(largest)));
     shape.sorted.words = sort_[Nest].words;
     shape.sorted.places = sort_[Nest].places;
   }
@@ -451,14 +452,14 @@ class prepared {
     return count;
   }
   /// The largest extent that the indices of a nest's scatters are for.
-  std::uint64_t table_rows(int nest) const {
+  std::int64_t table_rows(int nest) const {
     const plan_view view = view_of<Program>();
     const int first = view.passes[view.nests[nest].first_pass].first_output;
     std::int64_t most = 0;
     for (int k = first; k < first + outputs_of(nest); ++k) {
       most = std::max(most, program_.written[k].extent);
     }
-    return static_cast<std::uint64_t>(most);
+    return most;
   }
 
   template <int Nest>

@@ -54,8 +54,7 @@ class sorted_body : nest_nodes<Program, Nest, access::strided, Team> {
   /// Leaves the table's row and the place of each row. An index that is outside of the table is
   /// behind all others; who adds its row reports it.
   HEDDLE_HD HEDDLE_INLINE void leave_words() {
-    const std::int64_t outside =
-        table_rows(std::make_integer_sequence<int, layout::output_count>{});
+    const std::int64_t outside = nest_.shape.sorted.table_rows;
     const std::int64_t rows = team_.limit(nest_.shape.rows);
     const std::int64_t threads = std::int64_t{team_.blocks()} * team_.size();
     for (std::int64_t row = std::int64_t{team_.block()} * team_.size() + team_.rank(); row < rows;
@@ -90,15 +89,6 @@ class sorted_body : nest_nodes<Program, Nest, access::strided, Team> {
   }
 
  private:
-  template <int... K>
-  HEDDLE_HD HEDDLE_INLINE std::int64_t table_rows(std::integer_sequence<int, K...>) const {
-    std::int64_t most = 0;
-    ((most = program_.written[layout::first_output + K].extent > most
-                 ? program_.written[layout::first_output + K].extent
-                 : most),
-     ...);
-    return most;
-  }
   template <int... K>
   HEDDLE_HD HEDDLE_INLINE void add_outputs(std::int64_t row, std::int64_t first, std::int64_t last,
                                            std::integer_sequence<int, K...>) {
