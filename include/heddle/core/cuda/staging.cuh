@@ -17,7 +17,7 @@ struct staging_block {
   handle<event_state> free;
 };
 
-struct staging_pool {
+struct staging_pool : pooled {
   mutex guard;
   std::vector<staging_block> blocks;  // guarded
 };

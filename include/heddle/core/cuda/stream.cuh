@@ -62,7 +62,7 @@ class cuda_stream final : public stream_state {
   void push(task&& work) override {
     const cuda_device_scope scope(device().index, "enqueue");
     sweep();
-    auto* call = new host_call{this, static_cast<task&&>(work)};
+    auto* call = new host_call{{}, this, static_cast<task&&>(work)};
     ++pending_;
     const cudaError_t code = cudaLaunchHostFunc(
         stream_,
@@ -137,7 +137,7 @@ class cuda_stream final : public stream_state {
  private:
   /// A task in the stream. It is deleted by the stream's users: what it holds may use the run-time,
   /// which the threads of host functions must not.
-  struct host_call {
+  struct host_call : pooled {
     cuda_stream* where;
     task work;
     host_call* next = nullptr;
@@ -203,7 +203,7 @@ class cuda_stream final : public stream_state {
       if (owned_) note_cuda(cudaStreamDestroy(stream_));
     }
     sweep();
-    delete this;
+    counted::dispose();
   }
 
   cudaStream_t stream_;

@@ -25,7 +25,7 @@ inline constexpr std::size_t parameter_limit = 4096;
 /// What a thread of a kernel does; for kernels with names of their own.
 template <class Program, int First, access Access>
 __device__ __forceinline__ void run_in_block(const group_arguments<Program, First>& arguments) {
-  __shared__ alignas(16) std::byte scratch[scratch_bytes + 16];
+  alignas(16) __shared__ std::byte scratch[scratch_bytes + 16];
   extern __shared__ uint4 rows[];
   const block_team team(scratch, reinterpret_cast<std::byte*>(rows), static_cast<int>(blockIdx.x),
                         static_cast<int>(gridDim.x));
@@ -103,7 +103,7 @@ template <class Program, int First, sorted_step Step>
 template <class Program, access Access, int Groups>
 __global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time(Access))
     multi_kernel(const __grid_constant__ multi_arguments<Program, Groups> arguments) {
-  __shared__ alignas(16) std::byte scratch[scratch_bytes + 16];
+  alignas(16) __shared__ std::byte scratch[scratch_bytes + 16];
   const block_team team(scratch, nullptr, static_cast<int>(blockIdx.x),
                         static_cast<int>(gridDim.x));
   run_multi<Program, Access>(team, arguments);

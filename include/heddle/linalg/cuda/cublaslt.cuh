@@ -231,9 +231,12 @@ class device_library {
   std::unordered_map<call_shape, choice, call_hash> choices_;
 };
 
+struct device_libraries : pooled {
+  device_library of[max_cuda_devices];
+};
 inline device_library& library_of(int index) {
-  static device_library* const libraries = new device_library[max_cuda_devices];  // never destroyed
-  return libraries[index];
+  static device_libraries* const libraries = new device_libraries;  // never destroyed
+  return libraries->of[index];
 }
 
 inline std::int32_t alignment_of(std::initializer_list<const std::byte*> operands) noexcept {
