@@ -14,15 +14,15 @@ namespace heddle::inline v0 {
 /// How `sort` and `argsort` order. Equal elements keep their order whether `stable` asks for it or
 /// not.
 struct sort_options {
-  bool descending = false;
-  bool stable = false;
+  bool descending = false;  ///< largest first; NaN, the largest, in front
+  bool stable = false;      ///< PyTorch's option; changes nothing
 };
 
 /// Elements, and their indices along the axis they were taken from.
 template <class T, int Rank>
 struct sort_result {
-  tensor<T, Rank> values;
-  tensor<std::int64_t, Rank> indices;
+  tensor<T, Rank> values;              ///< in their new order
+  tensor<std::int64_t, Rank> indices;  ///< where along the axis each was, from 0
 };
 
 namespace algorithm::detail {

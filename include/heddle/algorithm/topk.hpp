@@ -12,8 +12,8 @@ namespace heddle::inline v0 {
 
 /// Which elements `topk` takes, and whether it hands them out in order, the first of it in front.
 struct topk_options {
-  bool largest = true;
-  bool sorted = true;
+  bool largest = true;  ///< otherwise the smallest
+  bool sorted = true;   ///< otherwise in any order
 };
 
 namespace algorithm::detail {

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <heddle/autograd/record.hpp>
-#include <heddle/exec/interpret/interpreter.hpp>
+#include <heddle/exec/interpret/submit.hpp>
 
 namespace heddle::inline v0 {
 
@@ -16,11 +16,7 @@ void record_by_interpretation(backward_pass_state& pass, derivative_request&& re
 class interpreted_node final : public tape_node {
  public:
   explicit interpreted_node(derivative_request&& made) : request_(std::move(made)) {
-    std::vector<bool> read(request_.operands.size(), false);
-    for (const graph::node& n : request_.derivative.nodes) {
-      if (n.code == op::input) read[n.a] = true;
-      if (n.code == op::gather) read[n.b] = true;
-    }
+    const std::vector<bool> read = slots_read(request_.derivative, request_.operands.size());
     for (std::size_t i = 0; i < request_.operands.size(); ++i) {
       recorded_operand& o = request_.operands[i];
       o.version = o.memory ? o.memory->version() : 0;
@@ -62,8 +58,10 @@ class interpreted_node final : public tape_node {
     wanted.seed_slot = static_cast<int>(request_.operands.size());
     next.derivative = graph::differentiate(request_.derivative, wanted);
     next.operands = request_.operands;
-    for (const recorded_operand& o : next.operands) {
-      if (o.memory && o.memory->version() != o.version) raise_stale();
+    const std::vector<bool> read = slots_read(next.derivative, next.operands.size());
+    for (std::size_t i = 0; i < next.operands.size(); ++i) {
+      const recorded_operand& o = next.operands[i];
+      if (read[i] && o.memory && o.memory->version() != o.version) raise_stale();
     }
     next.scalars = request_.scalars;
     for (int i = 0; i < graph::max_axes; ++i) next.extents[i] = request_.extents[i];
@@ -95,6 +93,16 @@ class interpreted_node final : public tape_node {
     return next;
   }
 
+  /// Which of the first `count` operand slots a graph reads.
+  static std::vector<bool> slots_read(const graph::graph& g, std::size_t count) {
+    std::vector<bool> read(count, false);
+    for (const graph::node& n : g.nodes) {
+      if (n.code != op::input && n.code != op::gather) continue;
+      const std::size_t slot = n.code == op::input ? n.a : n.b;
+      if (slot < count) read[slot] = true;
+    }
+    return read;
+  }
   static graph::axis_map output_map(const graph::graph& g, int slot) {
     for (const graph::node& n : g.nodes) {
       if (is_root(n.code) && (n.code == op::store ? n.b : n.c) == slot) {
@@ -137,48 +145,22 @@ void with_floating(dtype type, F f) {
   }
 }
 
-/// The operands of a derivative's launch, in the order of its slots.
-inline std::vector<exec::operand> inputs_of(const derivative_request& r) {
-  std::vector<exec::operand> inputs;
-  for (const recorded_operand& o : r.operands) inputs.push_back(o.at);
-  return inputs;
-}
-inline exec::launch launch_of(const derivative_request& r, const std::vector<exec::operand>& inputs,
-                              const std::vector<exec::operand>& outputs) {
-  exec::launch l;
-  for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = r.extents[i];
-  l.inputs = inputs.data();
-  l.outputs = outputs.data();
-  l.scalars = r.scalars.data();
-  return l;
-}
-
-/// Interprets a derivative on the host, over copies of its operands.
-inline void interpret_staged(const derivative_request& r, const std::vector<exec::operand>& outputs,
-                             const std::vector<gradient>& made) {
-  const std::vector<exec::operand> inputs = inputs_of(r);
-  std::vector<storage*> owners;
-  for (const recorded_operand& o : r.operands) owners.push_back(o.memory.get());
-  for (const gradient& g : made) owners.push_back(g.memory.get());
-  exec::detail::staged_launch(launch_of(r, inputs, outputs), static_cast<int>(inputs.size()),
-                              static_cast<int>(outputs.size()), owners.data())
-      .run([&r](const exec::launch& here) { exec::interpret(r.derivative, here); });
-}
-
 /// Interprets a derivative on its device; the storages stay alive until it has run.
 inline void interpret_request(const derivative_request& r,
                               const std::vector<exec::operand>& outputs,
                               const std::vector<gradient>& made) {
-  if (r.where.is_meta()) return;
-  record_launch([&] {
-    return launch_record{"interpret", nullptr, 0,       static_cast<int>(r.derivative.size()),
-                         0,           0,       r.where, {}};
-  });
-  if (r.where.is_cuda()) return interpret_staged(r, outputs, made);
-  current_stream(r.where).enqueue([r, outputs, made] {
-    const std::vector<exec::operand> inputs = inputs_of(r);
-    exec::interpret(r.derivative, launch_of(r, inputs, outputs));
-  });
+  exec::interpreted_launch l;
+  l.of = r.derivative;
+  l.inputs = static_cast<int>(r.operands.size());
+  for (const recorded_operand& o : r.operands) {
+    l.operands.push_back(o.at);
+    l.owners.push_back(o.memory);
+  }
+  l.operands.insert(l.operands.end(), outputs.begin(), outputs.end());
+  for (const gradient& g : made) l.owners.push_back(g.memory);
+  l.scalars = r.scalars;
+  for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = r.extents[i];
+  exec::submit_interpreted(std::move(l), r.where);
 }
 
 /// One output of an interpreted graph.
@@ -336,3 +318,7 @@ variable<U, R> grad(const variable<T, 0>& output, const variable<U, R>& input,
 }
 
 }  // namespace heddle::inline v0
+
+#if defined(HEDDLE_UNFUSED)
+#include <heddle/autograd/traced.hpp>  // what record.hpp's statements need
+#endif

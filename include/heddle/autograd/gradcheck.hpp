@@ -12,14 +12,14 @@ namespace heddle::inline v0 {
 /// How closely gradients must agree. The difference step suits f64; differences of smooth functions
 /// then err by about 3e-11 of the largest entry.
 struct gradcheck_options {
-  double epsilon = 1e-5;  ///< half the distance of the two points
-  double relative = 1e-7;
+  double epsilon = 1e-5;   ///< half the distance of the two points
+  double relative = 1e-7;  ///< times the difference itself
   double absolute = 1e-9;  ///< times the largest entry of the gradient
 };
 
 /// What gradcheck found. Converts to bool: whether all gradients agree.
 struct gradcheck_result {
-  bool agrees = true;
+  bool agrees = true;         ///< whether `excess` is at most 1 everywhere
   int input = -1;             ///< of the largest disagreement
   std::int64_t element = -1;  ///< row-major
   double derived = 0;         ///< by the tape

@@ -473,7 +473,7 @@ template <class Configuration, class Statement, class Results, class E>
 bool evaluate_by_library(Results& made, handle<tape_node>& node, const E& e);
 
 template <class Configuration, class... E>
-auto evaluate_recorded(const E&... e) {
+auto record_compiled(const E&... e) {
   using statement = exec::statement<E...>;
   using results = decltype(exec::detail::result_tensors<E...>());
   if constexpr (!any_floating<results> || derivative_of<statement>::wanted == 0) {
@@ -498,6 +498,19 @@ auto evaluate_recorded(const E&... e) {
       node = make_handle<statement_node<statement, Configuration>>(b, places.places, made);
     }
     return with_places(made, node);
+  }
+}
+
+/// The same where nothing is compiled: autograd/traced.hpp.
+template <class Configuration, class... E>
+auto record_traced(const E&... e);
+
+template <class Configuration, class... E>
+auto evaluate_recorded(const E&... e) {
+  if constexpr (is_unfused<Configuration>) {
+    return record_traced<Configuration>(e...);
+  } else {
+    return record_compiled<Configuration>(e...);
   }
 }
 
@@ -545,3 +558,7 @@ void variable<T, Rank>::backward(const tensor<T, Rank>& seed, backward_options o
 }
 
 }  // namespace heddle::inline v0
+
+#if defined(HEDDLE_UNFUSED)
+#include <heddle/autograd/grad.hpp>  // and with it record_traced
+#endif

@@ -110,16 +110,25 @@ class variable {
     }
   }
 
+  /// The elements, off the tape; shared.
   [[nodiscard]] const tensor<T, Rank>& value() const noexcept { return value_; }
   /// The same values off the tape.
   [[nodiscard]] const tensor<T, Rank>& detached() const noexcept { return value_; }
+  /// Whether it has a place on the tape: a leaf that collects a gradient, or recorded.
   [[nodiscard]] bool requires_grad() const noexcept { return static_cast<bool>(place_.node); }
+  /// Whether no statement made it, or none that was recorded.
   [[nodiscard]] bool is_leaf() const noexcept { return !place_.node || place_.node->is_leaf(); }
+  /// Whether it has a value; `variable()` has none.
   [[nodiscard]] bool defined() const noexcept { return value_.defined(); }
+  /// The value's, by axis.
   [[nodiscard]] const heddle::extents<Rank>& extents() const noexcept { return value_.extents(); }
+  /// Negative axes count from the end.
   [[nodiscard]] std::int64_t extent(int axis) const { return value_.extent(axis); }
+  /// The number of elements.
   [[nodiscard]] std::int64_t size() const noexcept { return value_.size(); }
+  /// Where the value is, and its gradient will be.
   [[nodiscard]] heddle::device device() const { return value_.device(); }
+  /// The only element; waits for it. Throws shape_error where there are more or none.
   [[nodiscard]] T item() const { return value_.item(); }
 
   /// The gradient that backward passes have collected in this leaf; undefined if none has.
@@ -127,6 +136,7 @@ class variable {
   /// Replaces the collected gradient (an undefined tensor: drops it; one that is not contiguous: by
   /// a copy). Leaves only. Throws shape_error and device_error where it does not fit the variable.
   void set_grad(tensor<T, Rank> g) const;
+  /// Drops the collected gradient. Leaves only.
   void zero_grad() const { set_grad({}); }
   /// Replaces the values of a leaf, its place on the tape stays: what optimizers and loading do.
   /// Throws shape_error where the extents are others: its gradient has those of the old ones.
@@ -143,6 +153,7 @@ class variable {
   /// With the gradient of something computed from this variable.
   void backward(const tensor<T, Rank>& seed, backward_options options = {}) const;
 
+  /// Its place on the tape, for what records statements.
   const detail::edge& place() const noexcept { return place_; }
 
  private:

@@ -68,7 +68,8 @@ inline constexpr unsigned long long single_isa = 1ull << 17;
 /// A type named after a set of configuration bits.
 template <unsigned long long Bits>
 struct configuration_tag {
-  static constexpr unsigned long long bits = Bits;
+  static constexpr unsigned long long bits = Bits;  ///< of configuration_bits, joined by |
+  /// Whether one of configuration_bits is in the set.
   static constexpr bool has(unsigned long long bit) { return (Bits & bit) != 0; }
 };
 

@@ -11,6 +11,7 @@
 
 namespace heddle::inline v0 {
 
+/// What a device is: the processor and its virtual devices, a GPU, or extents without elements.
 enum class device_kind : std::uint8_t { host, cuda, meta };
 
 /// How many virtual host devices `cpu(i)` there may be: i is 0 to 63.
@@ -18,15 +19,18 @@ inline constexpr int max_host_devices = 64;
 
 /// A device by kind and index; made by `cpu`, `cuda` and `meta`.
 struct device {
-  device_kind kind = device_kind::host;
-  std::int16_t index = -1;
+  device_kind kind = device_kind::host;  ///< with `index`, all that equality compares
+  std::int16_t index = -1;               ///< of cpu(i) and cuda(i); -1 for cpu() and meta()
 
   /// Whether work for this device runs in the caller's thread, before the call returns.
   HEDDLE_HD constexpr bool is_inline() const noexcept {
     return kind == device_kind::host && index < 0;
   }
+  /// cpu() or cpu(i): its memory may be read and written here.
   HEDDLE_HD constexpr bool is_host() const noexcept { return kind == device_kind::host; }
+  /// cuda(i).
   HEDDLE_HD constexpr bool is_cuda() const noexcept { return kind == device_kind::cuda; }
+  /// meta(): there are no elements.
   HEDDLE_HD constexpr bool is_meta() const noexcept { return kind == device_kind::meta; }
   friend constexpr bool operator==(device, device) noexcept = default;
 };

@@ -113,7 +113,7 @@ HEDDLE_HD constexpr double double_rounded_to_odd(Integer value) noexcept {
 /// comparisons happen in float, to which it converts implicitly; narrowing is explicit and rounds
 /// to nearest even.
 struct bfloat16 {
-  std::uint16_t bits;
+  std::uint16_t bits;  ///< the upper half of the float's: sign, exponent, fraction
 
   bfloat16() = default;
   HEDDLE_HD constexpr explicit bfloat16(float value) noexcept
@@ -133,7 +133,7 @@ struct bfloat16 {
 
 /// IEEE 754 binary16: 5 bits of exponent, 10 of fraction. A storage type, as bfloat16.
 struct float16 {
-  std::uint16_t bits;
+  std::uint16_t bits;  ///< sign, exponent (bias 15), fraction, from the highest bit down
 
   float16() = default;
   HEDDLE_HD constexpr explicit float16(float value) noexcept

@@ -60,6 +60,7 @@ struct index_array : detail::index_values<Rank> {
     return result;
   }
 
+  /// Rank, for algorithms over ranges; not the elements of a tensor (`element_count`).
   HEDDLE_HD static constexpr int size() noexcept { return Rank; }
   HEDDLE_HD static constexpr int rank() noexcept { return Rank; }
   HEDDLE_HD constexpr std::int64_t& operator[](int axis) noexcept { return this->begin()[axis]; }
@@ -68,6 +69,7 @@ struct index_array : detail::index_values<Rank> {
   }
   HEDDLE_HD constexpr std::int64_t* end() noexcept { return this->begin() + Rank; }
   HEDDLE_HD constexpr const std::int64_t* end() const noexcept { return this->begin() + Rank; }
+  /// Rank indices side by side; null for rank 0.
   HEDDLE_HD constexpr std::int64_t* data() noexcept { return this->begin(); }
   HEDDLE_HD constexpr const std::int64_t* data() const noexcept { return this->begin(); }
 

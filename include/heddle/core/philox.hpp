@@ -12,7 +12,7 @@ namespace heddle::inline v0 {
 
 /// Four 32-bit words of one Philox call.
 struct philox_words {
-  std::uint32_t word[4];
+  std::uint32_t word[4];  ///< x0 to x3 of the paper
 
   HEDDLE_HD constexpr std::uint32_t operator[](int lane) const noexcept { return word[lane]; }
   friend constexpr bool operator==(const philox_words&, const philox_words&) noexcept = default;
@@ -98,8 +98,8 @@ HEDDLE_HD double normal_double(philox_words words) {
 /// Where one use of random numbers starts: element i of it draws `philox(seed, offset, i)` (the
 /// offset numbers the use, so uses never overlap however many elements they have).
 struct random_state {
-  std::uint64_t seed = 0;
-  std::uint64_t offset = 0;
+  std::uint64_t seed = 0;    ///< Philox's key
+  std::uint64_t offset = 0;  ///< the number of the use: words 2 and 3 of Philox's counter
 
   HEDDLE_HD constexpr philox_words operator()(std::uint64_t element) const noexcept {
     return philox(seed, element, offset);
@@ -134,6 +134,7 @@ class generator {
     detail::lock hold(guard_);
     return next_;
   }
+  /// Goes on from where `state` was taken, be it of another generator.
   void restore(random_state saved) noexcept {
     detail::lock hold(guard_);
     next_ = saved;

@@ -323,9 +323,12 @@ class handle {
   /// Lets go without dropping the reference; the caller has it now.
   [[nodiscard]] T* detach() noexcept { return std::exchange(object_, nullptr); }
 
+  /// Exchanges objects; no count changes.
   void swap(handle& other) noexcept { std::swap(object_, other.object_); }
+  /// Drops the reference; null afterwards.
   void reset() noexcept { handle().swap(*this); }
 
+  /// The object, which is there while a handle to it is; null where there is none.
   [[nodiscard]] T* get() const noexcept { return object_; }
   T& operator*() const noexcept { return *object_; }
   T* operator->() const noexcept { return object_; }

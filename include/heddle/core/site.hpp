@@ -8,8 +8,8 @@ namespace heddle::inline v0 {
 
 /// A line of a source file; line 0: not known.
 struct source_place {
-  const char* file = "";
-  int line = 0;
+  const char* file = "";  ///< as `__FILE__` has it, for as long as the program runs
+  int line = 0;           ///< from 1 on
 };
 
 namespace detail {

@@ -26,8 +26,11 @@ class storage : public counted {
                                             void (*deleter)(void* context) = nullptr,
                                             void* context = nullptr);
 
+  /// The first byte, an address of the device; null on meta().
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
+  /// As asked for, on meta() too; the block may be larger.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  /// Where the bytes are.
   [[nodiscard]] heddle::device device() const noexcept { return device_; }
 
   /// Says that work on a stream uses the memory: it goes back only after what is there by then.

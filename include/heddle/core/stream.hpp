@@ -66,6 +66,7 @@ class stream {
   /// The `cudaStream_t` of a CUDA device's stream; null elsewhere, and for the default one.
   [[nodiscard]] void* native() const noexcept { return state_ ? state_->native() : nullptr; }
 
+  /// Whose work it orders.
   [[nodiscard]] heddle::device device() const noexcept { return device_; }
 
   /// Whether tasks run in the caller, before `enqueue` returns.

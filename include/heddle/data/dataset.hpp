@@ -74,6 +74,7 @@ class tensor_dataset {
 
   /// The number of samples.
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
+  /// All samples, as they were given.
   [[nodiscard]] const std::tuple<Tensors...>& tensors() const noexcept { return tensors_; }
 
   /// Throws index_error.
@@ -129,10 +130,13 @@ class subset {
     }
   }
 
+  /// The number of samples in the subset.
   [[nodiscard]] std::int64_t size() const noexcept { return indices_.size(); }
+  /// (samples), into the whole dataset, contiguous on cpu().
   [[nodiscard]] const tensor<std::int64_t, 1>& indices() const noexcept { return indices_; }
   /// Throws index_error.
   [[nodiscard]] auto get(std::int64_t i) const { return samples_.get(indices_(i)); }
+  /// `indices` are of the subset. Throws index_error.
   [[nodiscard]] auto get_batch(const std::int64_t* indices, std::int64_t count) const {
     std::vector<std::int64_t> chosen;
     chosen.reserve(static_cast<std::size_t>(count));

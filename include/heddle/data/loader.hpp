@@ -21,6 +21,7 @@ struct loader_options {
   /// A random order for each epoch, `random_permutation(size, seed, epoch)`; otherwise that of the
   /// dataset.
   bool shuffle = false;
+  /// Of the random orders.
   std::uint64_t seed = 0;
   /// Leaves out the last batch where it is smaller.
   bool drop_last = false;
@@ -28,6 +29,7 @@ struct loader_options {
 
 /// Where a loader stands: what a checkpoint keeps of it.
 struct loader_state {
+  /// Of the random orders.
   std::uint64_t seed = 0;
   /// Epochs completed.
   std::uint64_t epoch = 0;
@@ -45,6 +47,7 @@ struct loader_state {
 template <dataset D>
 class loader {
  public:
+  /// What a loop meets: for a tensor_dataset, a tuple of tensors.
   using batch_type = decltype(detail::batch_of(std::declval<D&>(), nullptr, 0));
 
   /// Throws value_error for a batch size below 1.
@@ -108,7 +111,9 @@ class loader {
   [[nodiscard]] std::int64_t sample_count() const {
     return static_cast<std::int64_t>(samples_.size());
   }
+  /// As they were given to the constructor; a restored seed is in `state()`.
   [[nodiscard]] const loader_options& options() const noexcept { return options_; }
+  /// The dataset, which may grow or shrink between epochs.
   [[nodiscard]] D& samples() noexcept { return samples_; }
 
   /// Where the loader stands, the current batch counted as handed out. In the loop's body or after

@@ -22,9 +22,12 @@ namespace heddle::inline v0 {
 class local_communicator {
  public:
   [[nodiscard]] int rank() const noexcept { return rank_; }
+  /// The number of ranks.
   [[nodiscard]] int size() const noexcept { return world_->size(); }
+  /// cpu(), whatever devices the ranks compute on.
   [[nodiscard]] heddle::device device() const noexcept { return cpu(); }
 
+  /// Combines the ranks' buffers, each rank's own in place. Throws type_error for sums of bool.
   void all_reduce(const any_tensor& buffer, reduce_op op = reduce_op::sum) {
     if (const staged here(buffer); here) return all_reduce(here.copy, op), here.write_back();
     auto call = describe("all_reduce", detail::collective::all_reduce, buffer);
@@ -33,6 +36,8 @@ class local_communicator {
     call.to = written(buffer);
     world_->run(rank_, call);
   }
+  /// Combines the ranks' `from`, of size() parts; rank r's `to` becomes part r. Throws shape_error
+  /// where the sizes do not fit.
   void reduce_scatter(const any_tensor& from, const any_tensor& to, reduce_op op = reduce_op::sum) {
     if (const staged in(from), out(to); in || out) {
       return reduce_scatter(in.copy, out.copy, op), out.write_back();
@@ -44,6 +49,8 @@ class local_communicator {
     call.to = written(to);
     world_->run(rank_, call);
   }
+  /// Puts all ranks' `from` into `to`, in the order of ranks. Throws shape_error where the sizes do
+  /// not fit.
   void all_gather(const any_tensor& from, const any_tensor& to) {
     if (const staged in(from), out(to); in || out) {
       return all_gather(in.copy, out.copy), out.write_back();
@@ -53,6 +60,7 @@ class local_communicator {
     call.to = written(to);
     world_->run(rank_, call);
   }
+  /// Copies the root's buffer into all others.
   void broadcast(const any_tensor& buffer, int root = 0) {
     if (const staged here(buffer); here) return broadcast(here.copy, root), here.write_back();
     detail::check_rank("broadcast", root, size());
@@ -61,16 +69,20 @@ class local_communicator {
     if (rank_ != root) call.to = written(buffer);
     world_->run(rank_, call);
   }
+  /// Returns when all ranks have come.
   void barrier() {
     detail::collective_call call;
     call.name = "barrier";
     world_->run(rank_, call);
   }
+  /// Returns when the other rank has received. Two ranks that both send first wait for each other
+  /// until the deadline, which is an error.
   void send(const any_tensor& buffer, int to) {
     if (const staged here(buffer); here) return send(here.copy, to);
     detail::check_other_rank("send", to, rank_, size());
     world_->send(rank_, to, describe("send", detail::collective::message, buffer));
   }
+  /// Receives what `from` sends: the same dtype and extents.
   void recv(const any_tensor& buffer, int from) {
     if (const staged here(buffer); here) return recv(here.copy, from), here.write_back();
     detail::check_other_rank("recv", from, rank_, size());
@@ -78,6 +90,8 @@ class local_communicator {
     call.to = written(buffer);
     world_->receive(from, rank_, call);
   }
+  /// Ends the group: all ranks' calls, also those under way, throw communication_error with the
+  /// reason.
   void abort(const std::string& reason) { world_->abort(reason); }
 
  private:

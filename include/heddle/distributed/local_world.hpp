@@ -17,6 +17,7 @@ namespace heddle::inline v0 {
 
 class local_communicator;
 
+/// How the ranks of a local_world wait.
 struct local_options {
   /// How long a collective waits for the other ranks, in seconds; PyTorch's default.
   double deadline = 1800;
@@ -176,6 +177,7 @@ class local_world {
   local_world(const local_world&) = delete;
   local_world& operator=(const local_world&) = delete;
 
+  /// The number of ranks.
   [[nodiscard]] int size() const noexcept { return static_cast<int>(calls_.size()); }
 
   /// The end of one rank, for one thread at a time. Throws value_error for a rank that does not

@@ -200,6 +200,7 @@ class distributed_data_parallel {
     reducer_->check_complete();
     return (*module_)(x...);
   }
+  /// The module itself: for its parameters and its state dict.
   [[nodiscard]] Module& module() noexcept { return *module_; }
 
  private:

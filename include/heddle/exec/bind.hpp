@@ -97,6 +97,15 @@ inline void bind_leaf(operand& o, const leaf_view& l, graph::axis_map map,
                       other, "; move one with to(device)");
 }
 
+template <class T, int Rank>
+operand operand_of(const tensor<T, Rank>& t) {
+  operand o;
+  o.data = reinterpret_cast<std::byte*>(t.data());
+  o.indexed_extent = Rank > 0 ? t.extents().data()[0] : 0;
+  for (int i = 0; i < Rank; ++i) o.strides[i] = t.strides()[i];
+  return o;
+}
+
 /// The one device of all leaves; `cpu()` where there is none.
 inline device common_device(const leaf_view* leaves, int count) {
   device found = cpu();

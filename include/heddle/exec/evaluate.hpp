@@ -11,6 +11,7 @@
 #include <heddle/exec/host/flat.hpp>
 #include <heddle/exec/profiler.hpp>
 #include <heddle/exec/staged.hpp>
+#include <heddle/exec/traced.hpp>
 #include <heddle/tensor/tie.hpp>
 
 namespace heddle::inline v0 {
@@ -160,15 +161,6 @@ void submit(const operand* inputs, const operand* outputs, const scalar_bits* sc
                scalars, extents, owners, where);
 }
 
-template <class T, int Rank>
-operand operand_of(const tensor<T, Rank>& t) {
-  operand o;
-  o.data = reinterpret_cast<std::byte*>(t.data());
-  o.indexed_extent = Rank > 0 ? t.extents().data()[0] : 0;
-  for (int i = 0; i < Rank; ++i) o.strides[i] = t.strides()[i];
-  return o;
-}
-
 /// Runs a bound statement into the given tensors, which have its results' extents.
 template <class Configuration, class Statement, class... T, int... Rank>
 void run_into(const bound<Statement>& b, const tensor<T, Rank>&... results) {
@@ -207,8 +199,8 @@ constexpr auto result_tensors() {
 }
 
 /// New tensors for the results of a bound statement, on its device.
-template <class Tuple, class Statement>
-Tuple allocate_results(const bound<Statement>& b) {
+template <class Tuple, class Bound>
+Tuple allocate_results(const Bound& b) {
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
     return Tuple{std::tuple_element_t<I, Tuple>::allocate(
         b.template output_extents<std::tuple_element_t<I, Tuple>::rank>(static_cast<int>(I)),
@@ -251,6 +243,17 @@ auto evaluate_tensors(const E&... e) {
   std::apply([&](const auto&... t) { exec::detail::run_into<Configuration>(b, t...); }, made);
   return made;
 }
+/// The same where nothing is compiled.
+template <class Configuration, class... E>
+auto evaluate_traced(const E&... e) {
+  using results = decltype(exec::detail::result_tensors<E...>());
+  const exec::traced_bound b = exec::bind_traced<Configuration>(exec::detail::collector{}, e...);
+  results made = exec::detail::allocate_results<results>(b);
+  std::apply([&](const auto&... t) { exec::run_traced<Configuration>(b, t...); }, made);
+  return made;
+}
+template <class Configuration>
+inline constexpr bool is_unfused = Configuration::has(configuration_bits::unfused);
 
 template <class T, int Rank, class E>
 struct onto_expression;
@@ -262,7 +265,13 @@ auto evaluate_in(const E&... e) {
   } else if constexpr ((detail::holds_variable<E> || ...)) {
     return evaluate_recorded<Configuration>(e...);
   } else {
-    auto made = evaluate_tensors<Configuration>(e...);
+    auto made = [&] {
+      if constexpr (is_unfused<Configuration>) {
+        return evaluate_traced<Configuration>(e...);
+      } else {
+        return evaluate_tensors<Configuration>(e...);
+      }
+    }();
     if constexpr (std::tuple_size_v<decltype(made)> == 1) {
       return std::get<0>(static_cast<decltype(made)&&>(made));
     } else {
@@ -400,60 +409,81 @@ inline void check_distinct(const memory_map* maps, int count) {
   }
 }
 
+/// What holds for destinations of any statement.
+template <class Bound, class... T, int... Rank>
+void check_destinations(const Bound& b, const tensor<T, Rank>&... destination) {
+  int k = 0;
+  (check_assignable(destination, b.template output_extents<Rank>(k++)), ...);
+  if constexpr (sizeof...(destination) > 1) {
+    const memory_map maps[] = {{destination.data(), destination.extents().data(),
+                                destination.strides().data(), Rank, sizeof(T)}...};
+    check_distinct(maps, static_cast<int>(sizeof...(destination)));
+  }
+}
+
+/// Writes the results of a statement into tensors: through temporaries where a destination overlaps
+/// an operand.
+template <class Configuration, class Statement, class... T, int... Rank>
+void assign_bound(const exec::bound<Statement>& b, const tensor<T, Rank>&... destination) {
+  constexpr bool element_wise = is_element_wise<typename Statement::program>();
+  bool conflict = false;
+  int slot = 0;
+  const auto check = [&](const auto& one) {
+    const graph::axis_map map =
+        Statement::table.output_maps.values[static_cast<std::size_t>(slot++)];
+    for (int i = 0; i < Statement::operand_count; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      conflict =
+          conflict || (operand_is_read<Statement>.values[at] &&
+                       conflicts(one, map, b.leaves[i], Statement::table.operand_maps.values[at],
+                                 b.leaves[i].size, b.extents, element_wise));
+    }
+  };
+  (check(destination), ...);
+  (destination.storage()->bump_version(), ...);
+  if (!conflict) {
+    exec::detail::run_into<Configuration>(b, destination...);
+    return;
+  }
+  auto made = exec::detail::allocate_results<std::tuple<tensor<T, Rank>...>>(b);
+  std::apply([&](const auto&... t) { exec::detail::run_into<Configuration>(b, t...); }, made);
+  std::apply(
+      [&](const auto&... t) {
+        (copy_elements({destination.storage(), destination.data(), destination.strides().data()},
+                       {t.storage(), t.data(), t.strides().data()}, t.extents().data(), Rank,
+                       sizeof(T)),
+         ...);
+      },
+      made);
+}
+
 /// Assigns several expressions to several tensors in one statement.
 template <class Configuration, class... T, int... Rank, class... E>
 void assign_all(const std::tuple<const tensor<T, Rank>&...>& to, const E&... e) {
   static_assert(
       ((E::rank <= Rank) && ...),
       "heddle::assign: the value has more axes than the destination; reduce or squeeze it");
-  using statement = exec::statement<onto_expression<T, Rank, E>...>;
   static_assert(
-      !statement::has_variable,
+      !(holds_variable<E> || ...),
       "heddle::assign: the value holds a variable: a tensor does not keep its gradient; take "
       "the values with detach or value()");
   static_assert(((E::type == dtype_of<T> || weak_expression<E>)&&...),
                 "heddle::assign: the value's dtype is not the destination's; write cast<T>(x)");
   std::apply(
       [&](const auto&... destination) {
-        const exec::bound<statement> b(onto_expression<T, Rank, E>{&destination, &e}...);
-        int k = 0;
-        (check_assignable(destination, b.template output_extents<Rank>(k++)), ...);
-        if constexpr (sizeof...(destination) > 1) {
-          const memory_map maps[] = {{destination.data(), destination.extents().data(),
-                                      destination.strides().data(), Rank, sizeof(T)}...};
-          check_distinct(maps, static_cast<int>(sizeof...(destination)));
+        if constexpr (is_unfused<Configuration>) {
+          // the interpreter has all values before it writes one
+          const exec::traced_bound b = exec::bind_traced<Configuration>(
+              exec::detail::collector{}, onto_expression<T, Rank, E>{&destination, &e}...);
+          check_destinations(b, destination...);
+          (destination.storage()->bump_version(), ...);
+          exec::run_traced<Configuration>(b, destination...);
+        } else {
+          using statement = exec::statement<onto_expression<T, Rank, E>...>;
+          const exec::bound<statement> b(onto_expression<T, Rank, E>{&destination, &e}...);
+          check_destinations(b, destination...);
+          assign_bound<Configuration>(b, destination...);
         }
-        constexpr bool element_wise = is_element_wise<typename statement::program>();
-        bool conflict = false;
-        int slot = 0;
-        const auto check = [&](const auto& one) {
-          const graph::axis_map map =
-              statement::table.output_maps.values[static_cast<std::size_t>(slot++)];
-          for (int i = 0; i < statement::operand_count; ++i) {
-            const auto at = static_cast<std::size_t>(i);
-            conflict = conflict ||
-                       (operand_is_read<statement>.values[at] &&
-                        conflicts(one, map, b.leaves[i], statement::table.operand_maps.values[at],
-                                  b.leaves[i].size, b.extents, element_wise));
-          }
-        };
-        (check(destination), ...);
-        (destination.storage()->bump_version(), ...);
-        if (!conflict) {
-          exec::detail::run_into<Configuration>(b, destination...);
-          return;
-        }
-        auto made = exec::detail::allocate_results<std::tuple<tensor<T, Rank>...>>(b);
-        std::apply([&](const auto&... t) { exec::detail::run_into<Configuration>(b, t...); }, made);
-        std::apply(
-            [&](const auto&... t) {
-              (copy_elements(
-                   {destination.storage(), destination.data(), destination.strides().data()},
-                   {t.storage(), t.data(), t.strides().data()}, t.extents().data(), Rank,
-                   sizeof(T)),
-               ...);
-            },
-            made);
       },
       to);
 }

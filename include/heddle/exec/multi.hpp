@@ -42,7 +42,8 @@ struct multi_statement<F, T, std::integer_sequence<int, Operands...>,
                                 typename repeated<scalar_expression<false>, Scalars>::type...>;
   using several = let_bundle<F, typename repeated<tensor<T, 1>, Operands>::type...,
                              typename repeated<scalar_expression<false>, Scalars>::type...>;
-  using type = statement<std::conditional_t<outputs == 1, single, several>>;
+  using expression = std::conditional_t<outputs == 1, single, several>;
+  using type = statement<expression>;
 };
 
 template <class Program, class Configuration, int Operands, int Outputs>
@@ -85,6 +86,73 @@ void run_groups_staged(std::vector<multi_group<Operands>> groups, const scalar_b
   copies.write_back();
 }
 
+/// The same where nothing is compiled: a launch a group.
+template <class Configuration, class Expression, int Outputs, int Operands>
+void interpret_groups(const std::vector<multi_group<Operands>>& groups,
+                      const std::vector<scalar_bits>& scalars, device where) {
+  for (const multi_group<Operands>& g : groups) {
+    if (g.count == 0) continue;
+    interpreted_launch l;
+    l.of = traced_of<Configuration, Expression>().result;
+    l.inputs = Operands;
+    for (int i = 0; i < Operands + Outputs; ++i) {
+      const int of = i < Operands ? i : i - Operands;
+      operand& o = l.operands.emplace_back();
+      o.data = g.data[of];
+      o.strides[0] = 1;
+      l.owners.push_back(handle<storage>::share(g.owners[of]));
+    }
+    l.scalars = scalars;
+    for (std::int64_t& extent : l.extents) extent = 1;
+    l.extents[0] = g.count;
+    submit_interpreted<Configuration>(static_cast<interpreted_launch&&>(l), where);
+  }
+}
+
+/// Queues the program over the groups, on a device that is not the caller's own.
+template <class T, class Program, class Configuration, int Outputs, int Operands, int Scalars>
+void submit_groups(const std::vector<multi_group<Operands>>& groups, device where,
+                   const scalar_bits (&bits)[Scalars]) {
+  std::int64_t elements = 0;
+  for (const auto& g : groups) elements += g.count;
+  heddle::detail::record_launch([&] {
+    return launch_record{"multi",
+                         Program::words,
+                         static_cast<std::size_t>(Program::word_count),
+                         1,
+                         elements * (Operands + Outputs) * static_cast<std::int64_t>(sizeof(T)),
+                         0,
+                         where,
+                         {}};
+  });
+  if (where.is_inline()) {
+    run_groups<Program, Configuration, Operands, Outputs>(groups.data(), groups.size(), bits);
+    return;
+  }
+  if (where.is_cuda()) {
+    if constexpr (Configuration::has(configuration_bits::cuda)) {
+      cuda::run_multi_program<Program, Configuration>(groups.data(), groups.size(), bits, where);
+    } else {
+      run_groups_staged<Program, Configuration, Operands, Outputs>(groups, bits);
+    }
+    return;
+  }
+  struct task {
+    std::vector<multi_group<Operands>> groups;
+    std::vector<handle<storage>> alive;
+    scalar_bits bits[Scalars];
+    void operator()() {
+      run_groups<Program, Configuration, Operands, Outputs>(groups.data(), groups.size(), bits);
+    }
+  };
+  task queued{groups, {}, {}};
+  for (const auto& g : groups) {
+    for (storage* owner : g.owners) queued.alive.push_back(handle<storage>::share(owner));
+  }
+  for (int i = 0; i < Scalars; ++i) queued.bits[i] = bits[i];
+  current_stream(where).enqueue(static_cast<task&&>(queued));
+}
+
 }  // namespace detail
 
 /// Runs F, a stateless function object of `Operands` symbols of rank 1 and as many scalars as are
@@ -97,61 +165,26 @@ void multi_assign(F, const std::vector<multi_group<Operands>>& groups, device wh
   using chosen =
       detail::multi_statement<F, T, std::make_integer_sequence<int, Operands>,
                               std::make_integer_sequence<int, static_cast<int>(sizeof...(Scalar))>>;
-  using made = typename chosen::type;
-  using program = typename made::program;
   constexpr int outputs = chosen::outputs;
   static_assert(std::is_empty_v<F>, "heddle::multi_assign: the function captures something");
   static_assert(outputs <= Operands, "heddle::multi_assign: there are more results than operands");
-  static_assert(heddle::detail::is_element_wise<program>(),
-                "heddle::multi_assign: the function is not element-wise");
   if (groups.empty()) return;
   for (const auto& g : groups) {
     for (int i = 0; i < outputs; ++i) g.owners[i]->bump_version();
   }
   if (where.is_meta()) return;
-  std::int64_t elements = 0;
-  for (const auto& g : groups) elements += g.count;
-  heddle::detail::record_launch([&] {
-    return launch_record{"multi",
-                         program::words,
-                         static_cast<std::size_t>(program::word_count),
-                         1,
-                         elements * (Operands + outputs) * static_cast<std::int64_t>(sizeof(T)),
-                         0,
-                         where,
-                         {}};
-  });
   scalar_bits bits[sizeof...(Scalar) + 1];
   int next = 0;
   ((bits[next++].floating = static_cast<double>(scalar)), ...);
-  if (where.is_inline()) {
-    detail::run_groups<program, Configuration, Operands, outputs>(groups.data(), groups.size(),
-                                                                  bits);
-    return;
+  if constexpr (Configuration::has(configuration_bits::unfused)) {
+    detail::interpret_groups<Configuration, typename chosen::expression, outputs>(
+        groups, {bits, bits + next}, where);
+  } else {
+    using program = typename chosen::type::program;
+    static_assert(heddle::detail::is_element_wise<program>(),
+                  "heddle::multi_assign: the function is not element-wise");
+    detail::submit_groups<T, program, Configuration, outputs>(groups, where, bits);
   }
-  if (where.is_cuda()) {
-    if constexpr (Configuration::has(configuration_bits::cuda)) {
-      cuda::run_multi_program<program, Configuration>(groups.data(), groups.size(), bits, where);
-    } else {
-      detail::run_groups_staged<program, Configuration, Operands, outputs>(groups, bits);
-    }
-    return;
-  }
-  struct task {
-    std::vector<multi_group<Operands>> groups;
-    std::vector<handle<storage>> alive;
-    scalar_bits bits[sizeof...(Scalar) + 1];
-    void operator()() {
-      detail::run_groups<program, Configuration, Operands, outputs>(groups.data(), groups.size(),
-                                                                    bits);
-    }
-  };
-  task queued{groups, {}, {}};
-  for (const auto& g : groups) {
-    for (storage* owner : g.owners) queued.alive.push_back(handle<storage>::share(owner));
-  }
-  for (std::size_t i = 0; i < sizeof...(Scalar); ++i) queued.bits[i] = bits[i];
-  current_stream(where).enqueue(static_cast<task&&>(queued));
 }
 
 }  // namespace heddle::inline v0::exec

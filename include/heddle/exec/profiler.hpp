@@ -17,12 +17,12 @@ namespace heddle::inline v0 {
 struct launch_record {
   const char* name = "";                 ///< "program", "interpret", "matmul", …
   const std::uint64_t* words = nullptr;  ///< the program's words (static), for graph::decode
-  std::size_t word_count = 0;
-  int kernels = 0;              ///< sweeps over memory
-  std::int64_t bytes = 0;       ///< operands read and outputs written, each once
-  std::int64_t operations = 0;  ///< floating-point ones, where the launch counts them
-  heddle::device device;
-  source_place statement;  ///< where it was written, if that is known
+  std::size_t word_count = 0;            ///< 0 where there are none, as of a library call
+  int kernels = 0;                       ///< sweeps over memory
+  std::int64_t bytes = 0;                ///< operands read and outputs written, each once
+  std::int64_t operations = 0;           ///< floating-point ones, where the launch counts them
+  heddle::device device;                 ///< where it ran
+  source_place statement;                ///< where it was written, if that is known
 };
 
 /// While it lives, collects the launches of all threads. At most one collects: a second one takes
@@ -51,15 +51,18 @@ class profiler {
     for (const launch_record& r : launches()) total += r.bytes;
     return total;
   }
+  /// Forgets the launches so far.
   void clear() {
     detail::lock hold(guard_);
     records_.clear();
   }
 
+  /// Called by what launches, from any thread.
   void add(const launch_record& record) {
     detail::lock hold(guard_);
     records_.push_back(record);
   }
+  /// The one that collects; null where none does.
   static std::atomic<profiler*>& active() {
     static std::atomic<profiler*> current{nullptr};
     return current;

@@ -56,6 +56,22 @@ constexpr void trace_results(tracer& t, symbol* roots, int& count) {
 
 namespace exec {
 
+/// Traces the results of expressions, one symbol each; t: the places of their operands.
+template <class... E>
+constexpr void trace_roots(heddle::detail::tracer& t, symbol* roots) {
+  int count = 0;
+  (heddle::detail::trace_results<E>(t, roots, count), ...);
+}
+/// Makes one graph of traced results.
+constexpr graph::framed frame_roots(heddle::detail::tracer& t, symbol* roots, int count) {
+  for (int i = 0; i < count; ++i) {
+    if (roots[i].weak != symbol::scalar::none) {
+      roots[i] = graph::materialize(t.builder, roots[i], roots[i].type());
+    }
+  }
+  return graph::frame_statement(t.builder, roots, count, t.roles);
+}
+
 /// Expressions evaluated as one program.
 template <class... E>
 struct statement {
@@ -70,14 +86,8 @@ struct statement {
   }
   static constexpr graph::framed trace(heddle::detail::tracer& t) {
     symbol roots[output_count];
-    int count = 0;
-    (heddle::detail::trace_results<E>(t, roots, count), ...);
-    for (symbol& root : roots) {
-      if (root.weak != symbol::scalar::none) {
-        root = graph::materialize(t.builder, root, root.type());
-      }
-    }
-    return graph::frame_statement(t.builder, roots, output_count, t.roles);
+    trace_roots<E...>(t, roots);
+    return frame_roots(t, roots, output_count);
   }
   static constexpr graph::graph make() { return trace().result; }
   using program = graph::frozen<statement>;

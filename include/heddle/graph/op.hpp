@@ -71,13 +71,17 @@ enum class op : std::uint16_t {
   user = 1024
 };
 
+/// Whether its value is one for many elements of its operand.
 HEDDLE_HD constexpr bool is_reduction(op code) {
   return code == op::sum || code == op::amax || code == op::amin;
 }
+/// Whether it writes: dead code is what no root needs.
 HEDDLE_HD constexpr bool is_root(op code) { return code == op::store || code == op::scatter_add; }
+/// Whether it draws from Philox.
 HEDDLE_HD constexpr bool is_random(op code) {
   return code == op::random_uniform || code == op::random_normal;
 }
+/// Whether the op table describes it, users' ops included.
 HEDDLE_HD constexpr bool is_elementwise(op code) { return code >= op::neg; }
 
 }  // namespace heddle::inline v0

@@ -18,29 +18,29 @@ namespace heddle::inline v0 {
   constexpr symbol operator sign(const symbol& a, const symbol& b) { \
     return graph::record(op::name, a, b);                            \
   }
-HEDDLE_SYMBOL_UNARY(exp)
-HEDDLE_SYMBOL_UNARY(log)
-HEDDLE_SYMBOL_UNARY(log1p)
-HEDDLE_SYMBOL_UNARY(expm1)
-HEDDLE_SYMBOL_UNARY(tanh)
-HEDDLE_SYMBOL_UNARY(sqrt)
-HEDDLE_SYMBOL_UNARY(rsqrt)
-HEDDLE_SYMBOL_UNARY(abs)
-HEDDLE_SYMBOL_UNARY(square)
-HEDDLE_SYMBOL_UNARY(erf)
-HEDDLE_SYMBOL_UNARY(sigmoid)
-HEDDLE_SYMBOL_UNARY(sin)
-HEDDLE_SYMBOL_UNARY(cos)
-HEDDLE_SYMBOL_UNARY(floor)
-HEDDLE_SYMBOL_UNARY(sign)
-HEDDLE_SYMBOL_UNARY(detach)
-HEDDLE_SYMBOL_UNARY(logical_not)
-HEDDLE_SYMBOL_BINARY(pow)
-HEDDLE_SYMBOL_BINARY(maximum)
-HEDDLE_SYMBOL_BINARY(minimum)
-HEDDLE_SYMBOL_BINARY(logical_and)
-HEDDLE_SYMBOL_BINARY(logical_or)
-HEDDLE_SYMBOL_BINARY(logical_xor)
+HEDDLE_SYMBOL_UNARY(exp)           ///< e^x
+HEDDLE_SYMBOL_UNARY(log)           ///< natural logarithm; NaN below 0, -inf at 0
+HEDDLE_SYMBOL_UNARY(log1p)         ///< log(1 + x), accurate near 0
+HEDDLE_SYMBOL_UNARY(expm1)         ///< e^x - 1, accurate near 0
+HEDDLE_SYMBOL_UNARY(tanh)          ///< hyperbolic tangent
+HEDDLE_SYMBOL_UNARY(sqrt)          ///< square root; NaN below 0
+HEDDLE_SYMBOL_UNARY(rsqrt)         ///< 1 / sqrt(x)
+HEDDLE_SYMBOL_UNARY(abs)           ///< |x|; its derivative at 0 is 0
+HEDDLE_SYMBOL_UNARY(square)        ///< x * x
+HEDDLE_SYMBOL_UNARY(erf)           ///< 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x
+HEDDLE_SYMBOL_UNARY(sigmoid)       ///< 1 / (1 + e^-x)
+HEDDLE_SYMBOL_UNARY(sin)           ///< sine of radians
+HEDDLE_SYMBOL_UNARY(cos)           ///< cosine of radians
+HEDDLE_SYMBOL_UNARY(floor)         ///< largest whole number up to x; its derivative is 0
+HEDDLE_SYMBOL_UNARY(sign)          ///< -1, 0 or 1, NaN of NaN; its derivative is 0
+HEDDLE_SYMBOL_UNARY(detach)        ///< x, which derivatives take for a constant
+HEDDLE_SYMBOL_UNARY(logical_not)   ///< whether x is 0, as bool
+HEDDLE_SYMBOL_BINARY(pow)          ///< a^b; whole numbers give f32
+HEDDLE_SYMBOL_BINARY(maximum)      ///< NaN where either is; equals share the derivative
+HEDDLE_SYMBOL_BINARY(minimum)      ///< NaN where either is; equals share the derivative
+HEDDLE_SYMBOL_BINARY(logical_and)  ///< whether both are not 0, as bool
+HEDDLE_SYMBOL_BINARY(logical_or)   ///< whether one is not 0, as bool
+HEDDLE_SYMBOL_BINARY(logical_xor)  ///< whether exactly one is not 0, as bool
 HEDDLE_SYMBOL_OPERATOR(+, add)
 HEDDLE_SYMBOL_OPERATOR(-, sub)
 HEDDLE_SYMBOL_OPERATOR(*, mul)
@@ -63,12 +63,17 @@ constexpr symbol where(const symbol& condition, const symbol& a, const symbol& b
 }
 
 // One operand: value(x), derivative(x, y, g) with y the value and g the incoming gradient.
-#define HEDDLE_OP(code, rule_, ...)                                       \
-  template <>                                                             \
-  struct op_traits<op::code> {                                            \
-    static constexpr std::string_view name = #code;                       \
-    static constexpr graph::result_rule rule = graph::result_rule::rule_; \
-    __VA_ARGS__                                                           \
+#define HEDDLE_OP(code, rule_, ...)                                                             \
+  /** An op of the table. A user's has the same members, and a code from op::user on. */        \
+  template <>                                                                                   \
+  struct op_traits<op::code> {                                                                  \
+    /** What programs print. */                                                                 \
+    static constexpr std::string_view name = #code;                                             \
+    /** The result's dtype; a user's op that names none has `floating`. */                      \
+    static constexpr graph::result_rule rule = graph::result_rule::rule_;                       \
+    /** Of one element, on host and devices; must not branch, so that loops vectorise. */       \
+    __VA_ARGS__                                                                                 \
+    /**< The gradients of operands x..., given the value y and the gradient g of the result. */ \
   };
 
 HEDDLE_OP(
@@ -412,6 +417,7 @@ constexpr symbol apply_op(const symbol& first, const Operand&... rest) {
 }
 
 // Reductions over static positions of the shape; `keepdim` keeps them with extent 1.
+/// The type of `keepdim`.
 struct keepdim_t {};
 /// Tag: keep reduced axes with extent 1, `sum<-1>(x, keepdim)`.
 inline constexpr keepdim_t keepdim{};
@@ -438,15 +444,16 @@ constexpr symbol reduce_positions(op code, const symbol& x, bool keep) {
   }
 }
 }  // namespace graph
-HEDDLE_SYMBOL_REDUCTION(sum, op::sum)
-HEDDLE_SYMBOL_REDUCTION(amax, op::amax)
-HEDDLE_SYMBOL_REDUCTION(amin, op::amin)
+HEDDLE_SYMBOL_REDUCTION(sum, op::sum)    ///< integers and bool give i64; no axes listed: all
+HEDDLE_SYMBOL_REDUCTION(amax, op::amax)  ///< NaN where one is; equals share the derivative
+HEDDLE_SYMBOL_REDUCTION(amin, op::amin)  ///< NaN where one is; equals share the derivative
 #undef HEDDLE_SYMBOL_REDUCTION
 /// The number of elements that a reduction over Axes takes in, as a floating value.
 template <int... Axes>
 constexpr symbol count(const symbol& x) {
   return graph::reduce_positions<Axes...>(op::count, x, false);
 }
+/// sum / count; integers and bool give f32.
 template <int... Axes>
 constexpr symbol mean(const symbol& x) {
   return sum<Axes...>(x) / count<Axes...>(x);

@@ -12,8 +12,9 @@ namespace heddle::inline v0 {
 /// where graph::has_wide_extra says so.
 template <std::uint64_t... Code>
 struct program {
-  static constexpr int word_count = sizeof...(Code);
-  static constexpr std::uint64_t words[sizeof...(Code)] = {Code...};
+  static constexpr int word_count = sizeof...(Code);                  ///< the header's included
+  static constexpr std::uint64_t words[sizeof...(Code)] = {Code...};  ///< what graph::decode reads
+  /// Of the graph: a node has one word or two.
   static constexpr int node_count = static_cast<int>(words[0] & 0xFFFFu);
 };
 

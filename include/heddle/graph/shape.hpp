@@ -42,9 +42,14 @@ constexpr symbol squeeze(const symbol& x) {
 template <int... Axes>
 constexpr symbol permute(const symbol& x) {
   constexpr int order[] = {Axes...};
-  if (sizeof...(Axes) != static_cast<std::size_t>(x.rank)) {
-    throw "heddle::permute: name each axis of the operand once";
+  bool named[graph::max_axes] = {};
+  bool each_once = sizeof...(Axes) == static_cast<std::size_t>(x.rank);
+  for (int i = 0; each_once && i < x.rank; ++i) {
+    const int from = order[i] < 0 ? order[i] + x.rank : order[i];
+    each_once = from >= 0 && from < x.rank && !named[from];
+    if (each_once) named[from] = true;
   }
+  if (!each_once) throw "heddle::permute: name each axis of the operand once";
   symbol result = x;
   for (int i = 0; i < x.rank; ++i) {
     const int from = order[i] < 0 ? order[i] + x.rank : order[i];
@@ -96,7 +101,7 @@ constexpr symbol random_like(op code, const symbol& x, const symbol& seed, const
 constexpr symbol uniform_like(const symbol& x, const symbol& seed, const symbol& offset) {
   return graph::random_like(op::random_uniform, x, seed, offset);
 }
-/// Standard normal numbers, drawn as by uniform_like.
+/// Standard normal numbers, drawn as by uniform_like; of one seed and offset, from the same bits.
 constexpr symbol normal_like(const symbol& x, const symbol& seed, const symbol& offset) {
   return graph::random_like(op::random_normal, x, seed, offset);
 }

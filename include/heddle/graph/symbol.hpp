@@ -15,16 +15,16 @@ struct op_traits;
 /// A value being traced. At rank -1 (inside passes) axes are those of the iteration space; while a
 /// statement is traced, each position of the shape names a class of axes or is a broadcast one.
 struct symbol {
-  static constexpr std::uint8_t no_axis = 255;
+  static constexpr std::uint8_t no_axis = 255;  ///< of `axis` and `ghost`: extent 1 by broadcasting
   /// A C++ number or a run-time scalar takes the dtype of what it meets (PyTorch's rule).
   enum class scalar : std::uint8_t { none, literal, argument };
 
-  graph::builder* owner = nullptr;
+  graph::builder* owner = nullptr;    ///< the graph being recorded; null for a C++ number
   std::uint16_t id = graph::no_node;  ///< node, or scalar slot for scalar::argument
   std::int8_t rank = -1;
-  scalar weak = scalar::none;
-  bool integral = false;  ///< of a weak scalar
-  double literal = 0;
+  scalar weak = scalar::none;                ///< other than none: promotes as a number does
+  bool integral = false;                     ///< of a weak scalar
+  double literal = 0;                        ///< of scalar::literal
   std::int64_t integer = 0;                  ///< of an integral literal
   std::uint8_t axis[graph::max_axes] = {};   ///< per position: axis class, or no_axis (extent 1)
   std::uint8_t ghost[graph::max_axes] = {};  ///< per broadcast position: the class keepdim removed
@@ -39,6 +39,7 @@ struct symbol {
         integer(std::is_integral_v<Number> ? static_cast<std::int64_t>(value) : 0) {}
   constexpr symbol(graph::builder& b, std::uint16_t node) : owner(&b), id(node) {}
 
+  /// Whether there is a value: false of what was default-made, as the gradient of a condition is.
   constexpr bool valid() const { return owner != nullptr || weak != scalar::none; }
   constexpr dtype type() const {
     if (weak != scalar::none) return integral ? dtype::i64 : dtype::f32;
@@ -46,9 +47,11 @@ struct symbol {
   }
 };
 
+/// What `derivative` of an op_traits returns: the gradients of an op's N operands, of the result's
+/// shape. A default-made symbol stands for 0.
 template <int N>
 struct grads {
-  symbol values[N];
+  symbol values[N];  ///< in the order of the operands
 };
 
 namespace graph {

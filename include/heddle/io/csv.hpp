@@ -95,11 +95,11 @@ bool parse_number(std::string_view text, T& value) {
 
 }  // namespace detail
 
-/// Reads a table of numbers: (rows, columns). Lines end in \n or \r\n, the last may lack its end;
-/// blanks around a value are skipped; there is no quoting. Floating values may be written as 1,
-/// -1.5, 2e-3, inf or nan; of integers and bool the dtype's own range is accepted. Throws io_error,
-/// with the line and the column (both from 1), for a value that is no number of the dtype or a row
-/// of another length; with the size, for a file beyond the byte budget.
+/// Reads a table of numbers: (rows, columns). Lines end in `\n` or `\r\n`, the last may lack its
+/// end; blanks around a value are skipped; there is no quoting. Floating values may be written as
+/// 1, -1.5, 2e-3, inf or nan; of integers and bool the dtype's own range is accepted. Throws
+/// io_error, with the line and the column (both from 1), for a value that is no number of the dtype
+/// or a row of another length; with the size, for a file beyond the byte budget.
 template <class T>
 [[nodiscard]] tensor<T, 2> read_csv(const std::string& path, const csv_options& options = {}) {
   const std::string content = read_file(path, options.max_bytes);

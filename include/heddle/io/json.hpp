@@ -22,11 +22,15 @@ class json_events {
  public:
   virtual ~json_events() = default;
 
+  /// An object begins; its members follow, each a key and a value.
   virtual void begin_object() = 0;
   /// The name of the member whose value follows. The text may be moved from.
   virtual void key(std::string& name) = 0;
+  /// The innermost open object ends.
   virtual void end_object() = 0;
+  /// An array begins; its values follow.
   virtual void begin_array() = 0;
+  /// The innermost open array ends.
   virtual void end_array() = 0;
   /// The text may be moved from.
   virtual void string(std::string& text) = 0;
@@ -34,7 +38,9 @@ class json_events {
   virtual void natural(std::uint64_t value) = 0;
   /// A negative integer that fits 64 bits, or any other number.
   virtual void number(double value) = 0;
+  /// true or false.
   virtual void boolean(bool value) = 0;
+  /// The value null.
   virtual void null() = 0;
   /// The text is no JSON from this byte on. Throws.
   [[noreturn]] virtual void malformed() = 0;
@@ -43,6 +49,7 @@ class json_events {
   /// further.
   [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
 
+  /// Called by the reader before each event: what `offset` is to return.
   void at(std::size_t offset) noexcept { offset_ = offset; }
 
  private:

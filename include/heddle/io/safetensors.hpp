@@ -47,6 +47,7 @@ struct safetensors {
 
   [[nodiscard]] auto begin() const noexcept { return tensors.begin(); }
   [[nodiscard]] auto end() const noexcept { return tensors.end(); }
+  /// The number of tensors.
   [[nodiscard]] std::size_t size() const noexcept { return tensors.size(); }
 
   /// The tensor of that name; null where there is none.

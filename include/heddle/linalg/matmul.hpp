@@ -308,7 +308,9 @@ class [[nodiscard]] contraction
  public:
   using expression_tag = void;
   static constexpr bool is_product = true;
+  /// Whether an operand's last two axes are exchanged in the product.
   static constexpr bool transposed_left = TransposedA;
+  /// See transposed_left.
   static constexpr bool transposed_right = TransposedB;
   static constexpr int rank = linalg::detail::result_rank(A::rank, B::rank);
   static constexpr dtype type = A::type;
@@ -327,7 +329,7 @@ class [[nodiscard]] contraction
   typename product::type compute() const { return product::compute(a_, b_); }
   /// Its operands, as they lie.
   const A& left() const noexcept { return a_; }
-  const B& right() const noexcept { return b_; }
+  const B& right() const noexcept { return b_; }  ///< see left
   /// Computes the product, which is the leaf; unless the visitor takes products as they are.
   template <class Visitor>
   void visit(Visitor& v) const {

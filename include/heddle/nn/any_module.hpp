@@ -16,11 +16,13 @@ class any_module {
       any_module(M m)  // NOLINT: any module is one
       : held_(make_handle<holder<M>>(static_cast<M&&>(m))) {}
 
+  /// Visits the members of what is held, under this member's name.
   void visit_members(member_visitor& visitor) {
     if (!held_) return;
     if (visitor.copies_erased()) held_ = held_->copy();
     held_->visit(visitor);
   }
+  /// Null: what is held has the parameters, and moves its inputs itself.
   const heddle::detail::parameter_state* first_parameter() const { return nullptr; }
 
   /// What is held, if it is an M.

@@ -8,10 +8,11 @@ namespace heddle::inline v0::nn::init {
 
 /// A distribution; what a parameter keeps until its values are needed.
 struct recipe {
+  /// What `first` and `second` are the numbers of.
   enum class kind : std::uint8_t { constant, uniform, normal };
-  kind distribution = kind::constant;
-  double first = 0;   ///< the value, the lower end, or the mean
-  double second = 0;  ///< the upper end, or the standard deviation
+  kind distribution = kind::constant;  ///< constant: 0 everywhere, unless `first` is set
+  double first = 0;                    ///< the value, the lower end, or the mean
+  double second = 0;                   ///< the upper end, or the standard deviation
 };
 
 /// The same value everywhere.

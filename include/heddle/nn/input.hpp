@@ -14,6 +14,7 @@ namespace heddle::inline v0 {
 template <class T, int Rank>
 class inference_tensor : public tensor<T, Rank> {
  public:
+  /// Marks expressions of which a leaf is an inference_tensor.
   static constexpr bool is_inference = true;
   inference_tensor() = default;
   explicit inference_tensor(tensor<T, Rank> value) noexcept

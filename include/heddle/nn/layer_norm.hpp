@@ -10,15 +10,16 @@ namespace heddle::inline v0::nn {
 /// features). Throws shape_error.
 template <class T>
 struct basic_layer_norm {
-  parameter<T, 1> weight;
-  parameter<T, 1> bias;
-  double eps = 1e-5;
+  parameter<T, 1> weight;  ///< (features), the factor of what is normalised
+  parameter<T, 1> bias;    ///< (features), what is added to it
+  double eps = 1e-5;       ///< added to the variance; PyTorch's default
   HEDDLE_MODULE(basic_layer_norm, weight, bias, eps)
 
   basic_layer_norm() = default;
   explicit basic_layer_norm(std::int64_t features, double epsilon = 1e-5)
       : weight({features}, init::ones()), bias({features}, init::zeros()), eps(epsilon) {}
 
+  /// x (…, features): an expression of the same extents. Throws shape_error.
   template <class X>
   auto forward(const X& x) const {
     static_assert(X::type == dtype_of<T>,
@@ -33,6 +34,7 @@ struct basic_layer_norm {
     return heddle::layer_norm(x, detail::operand_for<X>(weight), detail::operand_for<X>(bias), eps);
   }
 };
+/// Of floats.
 using layer_norm = basic_layer_norm<float>;
 
 }  // namespace heddle::inline v0::nn

@@ -32,8 +32,8 @@ const auto& operand_for(const parameter<T, Rank>& p) {
 /// pass, `relu(fc1(x))`. It holds a product: to use it twice, store it first. Throws shape_error.
 template <class T>
 struct basic_linear {
-  parameter<T, 2> weight;
-  parameter<T, 1> bias;
+  parameter<T, 2> weight;  ///< (out, in)
+  parameter<T, 1> bias;    ///< (out)
   HEDDLE_MODULE(basic_linear, weight, bias)
 
   /// Undefined, to be assigned.
@@ -41,6 +41,7 @@ struct basic_linear {
   basic_linear(std::int64_t in, std::int64_t out)
       : weight({out, in}, init::kaiming_uniform(in)), bias({out}, init::kaiming_uniform(in)) {}
 
+  /// x (…, in): an expression (…, out). Throws shape_error.
   template <class X>
   auto forward(const X& x) const {
     static_assert(X::type == dtype_of<T>,
@@ -58,13 +59,14 @@ struct basic_linear {
 /// Without a bias: x wᵀ.
 template <class T>
 struct basic_linear_no_bias {
-  parameter<T, 2> weight;
+  parameter<T, 2> weight;  ///< (out, in)
   HEDDLE_MODULE(basic_linear_no_bias, weight)
 
   basic_linear_no_bias() = default;
   basic_linear_no_bias(std::int64_t in, std::int64_t out)
       : weight({out, in}, init::kaiming_uniform(in)) {}
 
+  /// x (…, in): an expression (…, out). Throws shape_error.
   template <class X>
   auto forward(const X& x) const {
     static_assert(X::type == dtype_of<T>,
@@ -79,7 +81,9 @@ struct basic_linear_no_bias {
   }
 };
 
+/// Of floats.
 using linear = basic_linear<float>;
+/// Of floats.
 using linear_no_bias = basic_linear_no_bias<float>;
 
 }  // namespace heddle::inline v0::nn

@@ -16,6 +16,7 @@ namespace heddle::inline v0 {
 class training_flag {
  public:
   explicit operator bool() const noexcept { return value_; }
+  /// What `train` and `eval` call.
   void set(bool value) noexcept { value_ = value; }
 
  private:
@@ -249,7 +250,7 @@ decltype(auto) call(M& m, const X&... x) {
 ///     struct mlp {
 ///       nn::linear fc1{784, 32}, fc2{32, 10};
 ///       HEDDLE_MODULE(mlp, fc1, fc2)
-///       auto forward(const auto& x) { return fc2(relu(fc1(x))); }
+///       auto forward(const auto& x) { return fc2(heddle::relu(fc1(x))); }
 ///     };
 #define HEDDLE_MODULE(type_, ...)                                                                  \
   void visit_members(::heddle::member_visitor& heddle_visitor) {                                   \

@@ -320,12 +320,18 @@ class parameter : public detail::parameter_handle {
 
   /// The variable, materialised.
   [[nodiscard]] const heddle::variable<T, Rank>& variable() const { return typed().as_variable(); }
+  /// The elements, materialised; shared.
   [[nodiscard]] const tensor<T, Rank>& value() const { return variable().value(); }
+  /// Where the tape collects its gradient, for what records statements.
   [[nodiscard]] const detail::edge& place() const { return variable().place(); }
+  /// The collected gradient; undefined if there is none. Throws state_error where none is wanted.
   [[nodiscard]] tensor<T, Rank> grad() const { return variable().grad(); }
+  /// Replaces the gradient; an undefined tensor drops it. Throws shape_error, device_error, and
+  /// state_error where none is wanted.
   void set_grad(tensor<T, Rank> g) const { variable().set_grad(static_cast<tensor<T, Rank>&&>(g)); }
   /// Nothing is materialised.
   [[nodiscard]] heddle::extents<Rank> extents() const { return typed().shape(); }
+  /// Negative axes count from the end. Nothing is materialised.
   [[nodiscard]] std::int64_t extent(int axis) const {
     return typed().extents[axis < 0 ? axis + Rank : axis];
   }
@@ -356,6 +362,7 @@ class buffer : public detail::parameter_handle {
 
   /// The values, materialised. `assign(b.value(), e)` writes into them.
   [[nodiscard]] const tensor<T, Rank>& value() const { return typed().as_tensor(); }
+  /// Nothing is materialised.
   [[nodiscard]] heddle::extents<Rank> extents() const { return typed().shape(); }
   /// Other values, shared where contiguous; the buffer is then on their device. Throws shape_error.
   void set_value(const tensor<T, Rank>& value) const { typed().put(value); }

@@ -31,6 +31,7 @@ class module_call {
  public:
   /// The module's address while it is called: its identity together with `kind()`.
   [[nodiscard]] const void* module() const noexcept { return module_; }
+  /// One object for each type of modules: a module and its first member have the same address.
   [[nodiscard]] const detail::module_kind& kind() const noexcept { return *kind_; }
   /// The call within which this one was made; null for the outermost.
   [[nodiscard]] const module_call* parent() const noexcept { return parent_; }

@@ -14,11 +14,14 @@ class any_parameter : public detail::parameter_handle {
  public:
   using parameter_handle::parameter_handle;
 
+  /// Of the elements; nothing is materialised.
   [[nodiscard]] heddle::dtype dtype() const { return state().type; }
   [[nodiscard]] int rank() const { return state().rank; }
+  /// By axis, `rank()` of them; valid while the parameter lives. Nothing is materialised.
   [[nodiscard]] std::span<const std::int64_t> extents() const {
     return {state().extents, static_cast<std::size_t>(state().rank)};
   }
+  /// Whether it is saved and moved with the module, but not trained.
   [[nodiscard]] bool is_buffer() const { return state().is_buffer; }
   /// The values, materialised; shared.
   [[nodiscard]] any_tensor value() const { return state().value(); }
@@ -26,6 +29,8 @@ class any_parameter : public detail::parameter_handle {
   [[nodiscard]] any_tensor grad() const { return state().grad(); }
   /// Replaces the gradient. Throws type_error or shape_error.
   void set_grad(const any_tensor& gradient) const { state().set_grad(gradient); }
+  /// Moves the values, and the gradient, to a device; values that are not drawn yet will be drawn
+  /// there.
   void to(heddle::device where) const { state().move_to(where); }
   /// Copies values of the same dtype and extents in, from any device. Throws type_error,
   /// shape_error.
@@ -64,6 +69,7 @@ class any_parameter : public detail::parameter_handle {
 
 /// Names and tensors, in the order of the members: what `state_dict` returns.
 using named_tensors = std::vector<std::pair<std::string, any_tensor>>;
+/// What `parameters` returns and optimizers take: handles, so copies of the list share the values.
 using parameter_list = std::vector<any_parameter>;
 
 /// All parameters with their qualified names, in the order of the members; one that several members
@@ -220,6 +226,7 @@ requires module<M> M& train(M& m, bool training = true) {
   for (training_flag* flag : detail::members_of(m).flags) flag->set(training);
   return m;
 }
+/// As train(m, false): for validation. Returns the module.
 template <class M>
 requires module<M> M& eval(M& m) { return train(m, false); }
 

@@ -8,11 +8,11 @@ namespace heddle::inline v0::optim {
 
 /// PyTorch's defaults.
 struct adamw_options {
-  double lr = 1e-3;
-  double beta1 = 0.9;
-  double beta2 = 0.999;
-  double eps = 1e-8;
-  double weight_decay = 0.01;
+  double lr = 1e-3;            ///< the learning rate: how far a step goes
+  double beta1 = 0.9;          ///< what the mean of the gradients keeps at each step
+  double beta2 = 0.999;        ///< what the mean of their squares keeps
+  double eps = 1e-8;           ///< added to the root of that mean, against division by 0
+  double weight_decay = 0.01;  ///< λ: what of each parameter a step takes off, times lr
 };
 
 namespace detail {
@@ -45,6 +45,7 @@ class adamw : public detail::optimizer<2, T...> {
   using base = detail::optimizer<2, T...>;
 
  public:
+  /// May be changed between steps.
   adamw_options options;
 
   explicit adamw(const parameter_list& parameters, adamw_options given = {})

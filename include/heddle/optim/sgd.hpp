@@ -8,11 +8,11 @@ namespace heddle::inline v0::optim {
 
 /// PyTorch's names and defaults.
 struct sgd_options {
-  double lr = 1e-3;
-  double momentum = 0;
-  double dampening = 0;
-  double weight_decay = 0;
-  bool nesterov = false;
+  double lr = 1e-3;         ///< the learning rate: how far a step goes
+  double momentum = 0;      ///< μ: what of the buffer a step keeps; 0: there is no buffer
+  double dampening = 0;     ///< τ: what of the gradient does not enter the buffer
+  double weight_decay = 0;  ///< λ: what of each parameter is added to its gradient
+  bool nesterov = false;    ///< look ahead: needs a momentum, and no dampening
 };
 
 namespace detail {
@@ -48,6 +48,7 @@ class sgd : public detail::optimizer<1, T...> {
   using base = detail::optimizer<1, T...>;
 
  public:
+  /// May be changed between steps.
   sgd_options options;
 
   /// Throws value_error for Nesterov's momentum without momentum, or with dampening.

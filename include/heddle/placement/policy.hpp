@@ -17,20 +17,22 @@ namespace heddle::inline v0::placement {
 /// What a policy knows of a layer: a member of the model that is a module with parameters. From
 /// shapes: nothing is materialised.
 struct layer_cost {
-  std::string name;
+  std::string name;             ///< the member's
   std::int64_t parameters = 0;  ///< elements
   std::int64_t bytes = 0;       ///< of the parameters
 };
 
 /// Which layer is on which device. A stage is the part of a model on one device.
 struct plan {
+  /// A layer and the stage it is part of.
   struct entry {
-    layer_cost layer;
-    int stage = 0;
+    layer_cost layer;  ///< as the policy was given it
+    int stage = 0;     ///< 0 and up: an index of `devices`
   };
-  std::vector<entry> layers;    ///< in the order of the model's members
-  std::vector<device> devices;  ///< by stage
+  std::vector<entry> layers = {};    ///< in the order of the model's members
+  std::vector<device> devices = {};  ///< by stage
 
+  /// Where one of `layers` is.
   [[nodiscard]] device device_of(const entry& e) const {
     return devices[static_cast<std::size_t>(e.stage)];
   }
@@ -60,8 +62,11 @@ template <int... Stages>
 struct explicit_map {
   static_assert(sizeof...(Stages) > 0 && ((Stages >= 0) && ...),
                 "heddle::placement::explicit_map: name a device, 0 or more, for each layer");
+  /// By layer.
   static constexpr std::array<int, sizeof...(Stages)> stages{Stages...};
 
+  /// One stage for each device up to the largest number. Throws value_error where there are fewer
+  /// devices, or where the model has another number of layers.
   static plan assign(std::span<const layer_cost> layers, std::span<const device> devices) {
     int needed = 0;
     for (const int stage : stages) needed = stage >= needed ? stage + 1 : needed;

@@ -89,13 +89,16 @@ class sharded {
   decltype(auto) operator()(const X&... x) {
     return forward(x...);
   }
+  /// As a call: so that a sharded model is a module of others.
   template <class... X>
   decltype(auto) forward(const X&... x) {
     const placement_scope scope;
     return call(model_, x...);
   }
 
+  /// What the policy decided; prints as text with `to_string`.
   [[nodiscard]] const placement::plan& plan() const noexcept { return plan_; }
+  /// The model itself; called directly, it moves no inputs.
   [[nodiscard]] Model& model() noexcept { return model_; }
   [[nodiscard]] const Model& model() const noexcept { return model_; }
   /// Where the last layer is: its result, and so the loss.

@@ -79,9 +79,12 @@ class any_tensor {
     return tensor<T, Rank>(storage_, reinterpret_cast<T*>(data_), extents, strides);
   }
 
+  /// Whether there is a storage; false of one made by default.
   [[nodiscard]] bool defined() const noexcept { return static_cast<bool>(storage_); }
+  /// Of the elements; f32 where undefined.
   [[nodiscard]] heddle::dtype dtype() const noexcept { return dtype_; }
   [[nodiscard]] int rank() const noexcept { return rank_; }
+  /// One per axis; the span lasts as long as this tensor.
   [[nodiscard]] std::span<const std::int64_t> extents() const noexcept {
     return {extents_, static_cast<std::size_t>(rank_)};
   }
@@ -101,7 +104,9 @@ class any_tensor {
   }
   /// The first element; null on `meta()`. Does not wait for the device: see `synchronize`.
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
+  /// What holds the elements, shared with all views of them; null where undefined.
   [[nodiscard]] const handle<heddle::storage>& storage() const noexcept { return storage_; }
+  /// How often the storage was written in place; 0 where undefined.
   [[nodiscard]] std::uint32_t version() const noexcept {
     return storage_ ? storage_->version() : 0;
   }
@@ -110,6 +115,7 @@ class any_tensor {
     require_defined("device");
     return storage_->device();
   }
+  /// Whether the elements lie in row-major order without gaps; axes of extent 1 do not count.
   [[nodiscard]] bool is_contiguous() const noexcept {
     std::int64_t expected = 1;
     bool contiguous = true;

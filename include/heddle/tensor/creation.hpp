@@ -62,6 +62,7 @@ template <class T, int Rank>
   return tensor<T, Rank>::allocate(extents, where);
 }
 
+/// Elements of one value, converted to T.
 template <class T, int Rank>
 [[nodiscard]] tensor<T, Rank> full(const extents<Rank>& extents, compute_type<T> value,
                                    device where = cpu()) {
@@ -77,11 +78,13 @@ template <class T, int Rank>
   return result;
 }
 
+/// Elements of 0.
 template <class T, int Rank>
 [[nodiscard]] tensor<T, Rank> zeros(const extents<Rank>& extents, device where = cpu()) {
   return full<T, Rank>(extents, compute_type<T>(0), where);
 }
 
+/// Elements of 1.
 template <class T, int Rank>
 [[nodiscard]] tensor<T, Rank> ones(const extents<Rank>& extents, device where = cpu()) {
   return full<T, Rank>(extents, compute_type<T>(1), where);
@@ -92,14 +95,17 @@ template <class T, int Rank>
 [[nodiscard]] tensor<T, Rank> empty_like(const tensor<T, Rank>& x) {
   return empty<T, Rank>(x.extents(), x.device());
 }
+/// Elements of one value, with x's extents, dtype and device; contiguous.
 template <class T, int Rank>
 [[nodiscard]] tensor<T, Rank> full_like(const tensor<T, Rank>& x, compute_type<T> value) {
   return full<T, Rank>(x.extents(), value, x.device());
 }
+/// Elements of 0, with x's extents, dtype and device; contiguous.
 template <class T, int Rank>
 [[nodiscard]] tensor<T, Rank> zeros_like(const tensor<T, Rank>& x) {
   return zeros<T, Rank>(x.extents(), x.device());
 }
+/// Elements of 1, with x's extents, dtype and device; contiguous.
 template <class T, int Rank>
 [[nodiscard]] tensor<T, Rank> ones_like(const tensor<T, Rank>& x) {
   return ones<T, Rank>(x.extents(), x.device());

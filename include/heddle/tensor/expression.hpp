@@ -60,7 +60,7 @@ class scalar_expression {
   using value_type = std::conditional_t<Integral, std::int64_t, double>;
 
   constexpr explicit scalar_expression(value_type value) : value_(value) {}
-  constexpr value_type value() const { return value_; }
+  constexpr value_type value() const { return value_; }  ///< as i64 or double
 
   static constexpr symbol trace(detail::tracer& t) {
     return graph::trace_argument(t.builder, t.scalars++, Integral);

@@ -18,7 +18,7 @@ inline constexpr std::int64_t to_end = INT64_MAX;
 struct slice {
   std::int64_t begin;
   std::int64_t end;
-  std::int64_t step;
+  std::int64_t step;  ///< from one index to the next, 1 or more
 
   /// Views cannot run backwards: a step below 1 throws index_error where the slice is applied.
   constexpr slice(std::int64_t first, std::int64_t last, std::int64_t by = 1) noexcept

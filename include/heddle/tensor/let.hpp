@@ -9,8 +9,9 @@ namespace heddle::inline v0 {
 /// Several results of one lambda: `return outputs(h, c);`. Evaluated together, in one statement.
 template <int Count>
 struct symbol_pack {
-  symbol values[Count];
+  symbol values[Count];  ///< in the order of `outputs`
 };
+/// What a traced lambda returns to have several results, in this order.
 template <class... Symbol>
 constexpr symbol_pack<sizeof...(Symbol)> outputs(const Symbol&... values) {
   return {{symbol(values)...}};
@@ -103,11 +104,15 @@ class [[nodiscard]] let_expression : public detail::let_operands<F, E...> {
 template <class F, class... E>
 class [[nodiscard]] let_bundle : public detail::let_operands<F, E...> {
  public:
+  /// Marks what `evaluate` gives as a tuple.
   using bundle_tag = void;
+  /// Ranks and dtypes of the results.
   static constexpr auto signature = detail::make_signature<F, E...>();
+  /// How many results there are.
   static constexpr int count = static_cast<int>(sizeof(signature.ranks) / sizeof(int));
 
   using detail::let_operands<F, E...>::let_operands;
+  /// Traces the lambda once, for all of its results.
   static constexpr symbol_pack<count> trace_pack(detail::tracer& t) {
     return detail::let_operands<F, E...>::trace_all(t);
   }

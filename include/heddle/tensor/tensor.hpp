@@ -163,6 +163,7 @@ class tensor {
 
   /// Whether there is a storage; false of a tensor made by default or moved from.
   [[nodiscard]] bool defined() const noexcept { return static_cast<bool>(storage_); }
+  /// One per axis; 0 where undefined.
   [[nodiscard]] const heddle::extents<Rank>& extents() const noexcept { return extents_; }
   /// In elements.
   [[nodiscard]] const heddle::strides<Rank>& strides() const noexcept { return strides_; }
@@ -190,7 +191,9 @@ class tensor {
     }
     return storage_->device();
   }
+  /// What holds the elements, shared with all views of them; null where undefined.
   [[nodiscard]] const handle<heddle::storage>& storage() const noexcept { return storage_; }
+  /// Whether the elements lie in row-major order without gaps; axes of extent 1 do not count.
   [[nodiscard]] bool is_contiguous() const noexcept {
     return heddle::is_contiguous(extents_, strides_);
   }
@@ -296,6 +299,7 @@ class tensor {
                           sizeof(T));
     return *this;
   }
+  /// `fill_(0)`.
   tensor& zero_() { return fill_(list_value(0)); }
 
   /// In place, into the storage that views share: `x += e` is `assign(x, x + e)`.

@@ -7,15 +7,15 @@ namespace heddle::inline v0 {
 /// Destinations in order, each held by value: handles, which share what they name.
 template <class... Destinations>
 struct tied {
-  static constexpr int size = 0;
+  static constexpr int size = 0;  ///< how many destinations there are
 };
 
 template <class First, class... Rest>
 struct tied<First, Rest...> {
   static constexpr int size = 1 + static_cast<int>(sizeof...(Rest));
 
-  First first;
-  tied<Rest...> rest;
+  First first;         ///< the destination in front
+  tied<Rest...> rest;  ///< those behind it
 
   constexpr tied(const First& one, const Rest&... others) : first(one), rest(others...) {}
 };

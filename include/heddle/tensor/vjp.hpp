@@ -106,8 +106,11 @@ class [[nodiscard]] vjp_bundle {
                 "heddle::vjp: numbers have no gradients: write them into the lambda");
 
  public:
+  /// Marks what `evaluate` gives as a tuple.
   using bundle_tag = void;
+  /// How many gradients there are: one for each operand of the lambda.
   static constexpr int count = sizeof...(E);
+  /// Ranks and dtypes of the gradients: those of the operands.
   static constexpr auto signature = [] {
     detail::let_signature<count> s;
     const int ranks[] = {E::rank...};
@@ -118,11 +121,13 @@ class [[nodiscard]] vjp_bundle {
     }
     return s;
   }();
+  /// The lambda's operands, then the seed.
   using operand_list = detail::operand_pack<E..., Seed>;
 
   template <class... A>
   constexpr explicit vjp_bundle(A&&... operands) : operands_(static_cast<A&&>(operands)...) {}
 
+  /// Traces the derivative, for all of the gradients.
   static constexpr symbol_pack<count> trace_pack(detail::tracer& t) {
     const int first = t.operands;
     const symbol operands[] = {detail::trace_operand<E>(t)..., detail::trace_operand<Seed>(t)};

@@ -21,8 +21,9 @@ namespace heddle::inline v0::tensorboard {
 
 /// PyTorch's arguments of SummaryWriter, and its defaults.
 struct writer_options {
-  /// Where the event files go; empty: runs/<Mon><dd>_<HH-MM-SS>_<host><comment>.
+  /// Where the event files go; empty: `runs/<Mon><dd>_<HH-MM-SS>_<host><comment>`.
   std::string log_dir = {};
+  /// Ends the name of the usual directory; not used where log_dir is given.
   std::string comment = {};
   /// After a restart: what an earlier run logged at this step and later is not shown any more.
   std::optional<std::int64_t> purge_step = {};
@@ -30,6 +31,7 @@ struct writer_options {
   int max_queue = 10;
   /// and seconds after which it does.
   double flush_secs = 120;
+  /// Ends the names of the event files.
   std::string filename_suffix = {};
 };
 
@@ -59,6 +61,7 @@ class summary_writer {
   explicit summary_writer(const char* log_dir)
       : summary_writer(writer_options{.log_dir = log_dir}) {}
 
+  /// The directory of the event files: the one asked for, or the usual one.
   [[nodiscard]] const std::string& log_dir() const noexcept { return options_.log_dir; }
 
   /// One point of a curve.

@@ -9,16 +9,18 @@
 
 namespace heddle::inline v0::tensorboard {
 
-/// Logs what a training's steps return, batch by batch, as step/<name>, and the metrics of its
-/// epochs as epoch/<name>, with the samples a second. The writer outlives the training.
+/// Logs what a training's steps return, batch by batch, as `step/<name>`, and the metrics of its
+/// epochs as `epoch/<name>`, with the samples a second. The writer outlives the training.
 ///
 ///     fit({.epochs = 20, .callbacks = {heddle::tensorboard::training_log(writer)}}, batches,
 ///     step);
 class training_log {
  public:
+  /// `prefix` stands before every tag, such as "teacher/".
   explicit training_log(summary_writer& writer, std::string prefix = "")
       : writer_(&writer), prefix_(std::move(prefix)) {}
 
+  /// One point of each `step/<name>`, at the number of batches so far, from 1.
   template <class Run>
   void on_batch_end(Run& run) {
     ++batches_;
@@ -26,6 +28,7 @@ class training_log {
       writer_->add_scalar(prefix_ + "step/" + each.name, each.value, batches_);
     }
   }
+  /// One point of each `epoch/<name>`, at the epoch's number.
   template <class Run>
   void on_epoch_end(Run& run) {
     for (const auto& each : run.current.metrics) {
@@ -37,6 +40,7 @@ class training_log {
                           run.current.epoch);
     }
   }
+  /// Brings what was logged to the files.
   template <class Run>
   void on_fit_end(Run&) {
     writer_->flush();

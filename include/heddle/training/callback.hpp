@@ -17,8 +17,8 @@ namespace heddle::inline v0 {
 
 /// A number with a name, such as a loss.
 struct named_value {
-  std::string name;
-  double value;
+  std::string name;  ///< as in `epoch_record::at` and in logs
+  double value;      ///< of one step, or a mean over an epoch's samples
 };
 
 /// The numbers of one epoch, in the order in which they first appeared.
@@ -27,10 +27,11 @@ struct epoch_record {
   std::int64_t epoch = 0;
   /// Batches and samples that were trained on.
   std::int64_t batches = 0;
-  std::int64_t samples = 0;
+  std::int64_t samples = 0;  ///< the first extents of the batches' first tensors
   /// Of training; callbacks at the end of the epoch are not included.
   double seconds = 0;
-  std::vector<named_value> metrics;
+  /// Means over the samples, and what callbacks logged.
+  std::vector<named_value> metrics = {};
 
   /// Null where there is none of that name.
   [[nodiscard]] const double* find(std::string_view name) const noexcept {
@@ -52,6 +53,7 @@ struct epoch_record {
     }
     return *found;
   }
+  /// Replaces the metric of that name, or adds one.
   void set(std::string_view name, double value) {
     for (named_value& each : metrics) {
       if (each.name == name) {
@@ -65,8 +67,8 @@ struct epoch_record {
 
 /// What `fit` returns: the epochs, and why training ended before the last one (empty: it did not).
 struct training_history {
-  std::vector<epoch_record> epochs;
-  std::string stop_reason;
+  std::vector<epoch_record> epochs = {};  ///< of this run: not those that an earlier one completed
+  std::string stop_reason;                ///< what `training_run::stop` was given
 
   /// The last epoch. Throws state_error where there was none.
   [[nodiscard]] const epoch_record& last() const {
@@ -93,7 +95,7 @@ struct training_run {
   /// The epoch under way: its metrics are means over the samples so far.
   epoch_record current;
   /// What the last step returned.
-  std::vector<named_value> step;
+  std::vector<named_value> step = {};
   /// Epochs that are complete.
   training_history history;
 
@@ -105,6 +107,7 @@ struct training_run {
     if (!stopping_) history.stop_reason = std::move(reason);
     stopping_ = true;
   }
+  /// Whether `stop` was called.
   [[nodiscard]] bool stopping() const noexcept { return stopping_; }
 
  private:
@@ -124,7 +127,9 @@ class callback {
 
   explicit operator bool() const noexcept { return static_cast<bool>(held_); }
 
+  /// When callbacks are told; the function of that name with `on_` before it is called.
   enum class moment { fit_begin, epoch_begin, batch_end, epoch_end, fit_end, failure };
+  /// Calls the object's function for this moment, if it has one: for training loops of one's own.
   void tell(moment when, training_run& run) const {
     if (held_) held_->tell(when, run);
   }
@@ -204,6 +209,7 @@ template <class Function>
   };
   return callback(listener{std::move(function)});
 }
+/// As on_epoch_begin, after each batch: `run.step` is what its step returned.
 template <class Function>
 [[nodiscard]] callback on_batch_end(Function function) {
   struct listener {
@@ -212,6 +218,7 @@ template <class Function>
   };
   return callback(listener{std::move(function)});
 }
+/// As on_epoch_begin, after each epoch: `run.current` is complete but for what callbacks log.
 template <class Function>
 [[nodiscard]] callback on_epoch_end(Function function) {
   struct listener {
@@ -223,6 +230,7 @@ template <class Function>
 
 /// Ends training when a metric has not improved for some epochs. Keras' rules.
 struct early_stopping {
+  /// The metric that is judged.
   std::string monitor = "loss";
   /// Epochs without improvement after which training ends.
   std::int64_t patience = 1;
@@ -252,8 +260,8 @@ struct early_stopping {
 
   /// What was found so far in the last training; give `&stopper` to the trainer to read them.
   double best = 0;
-  std::int64_t best_epoch = 0;
-  std::int64_t waited = 0;
+  std::int64_t best_epoch = 0;  ///< counted from 1; 0: there was no number yet
+  std::int64_t waited = 0;      ///< epochs since then
 };
 
 }  // namespace heddle::inline v0

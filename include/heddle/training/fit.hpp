@@ -37,8 +37,8 @@ class step_metrics {
  public:
   /// A name and a value.
   struct item {
-    std::string name;
-    double value;
+    std::string name;  ///< of the metric: "loss", "accuracy"
+    double value;      ///< of this batch; fit averages over the epoch's samples
 
     template <class Value>
     item(std::string given, const Value& number);
@@ -47,6 +47,7 @@ class step_metrics {
   step_metrics(std::initializer_list<item> items) {
     for (const item& each : items) values_.push_back({each.name, each.value});
   }
+  /// In the order given.
   [[nodiscard]] const std::vector<named_value>& values() const noexcept { return values_; }
 
  private:

@@ -25,6 +25,7 @@ class running_mean {
   }
   /// The sum of the weights.
   [[nodiscard]] double weight() const noexcept { return weight_; }
+  /// Begins anew: for the next epoch.
   void reset() noexcept { *this = {}; }
 
  private:
@@ -115,8 +116,11 @@ class accuracy {
     return count_ > 0 ? static_cast<double>(right_) / static_cast<double>(count_)
                       : __builtin_nan("");
   }
+  /// Samples that were right, of `count()`.
   [[nodiscard]] std::int64_t right() const noexcept { return right_; }
+  /// Samples that were added.
   [[nodiscard]] std::int64_t count() const noexcept { return count_; }
+  /// Begins anew: for the next epoch.
   void reset() noexcept { *this = {}; }
 
  private:

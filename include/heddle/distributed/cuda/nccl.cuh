@@ -18,6 +18,7 @@ namespace heddle::inline v0 {
 
 /// What the ranks of a group have in common: one rank makes it, and hands its bytes to the others.
 struct nccl_id {
+  /// The library's own; its bytes may be sent by any means.
   ncclUniqueId value{};
 
   /// Throws cuda_error where the library does not answer or is not that of the headers.
@@ -25,6 +26,7 @@ struct nccl_id {
 };
 static_assert(std::is_trivially_copyable_v<nccl_id>);
 
+/// How the ranks of a group of NCCL's wait.
 struct nccl_options {
   /// How long a rank waits for the others when the group is made, in seconds; PyTorch's default.
   double deadline = 600;
@@ -126,9 +128,12 @@ class nccl_communicator {
   ~nccl_communicator() { release(); }
 
   [[nodiscard]] int rank() const noexcept { return rank_; }
+  /// The number of ranks.
   [[nodiscard]] int size() const noexcept { return size_; }
+  /// The CUDA device that all buffers are on.
   [[nodiscard]] heddle::device device() const noexcept { return where_; }
 
+  /// Combines the ranks' buffers, each rank's own in place. Throws type_error for sums of bool.
   void all_reduce(const any_tensor& buffer, reduce_op op = reduce_op::sum) {
     constexpr const char* name = "all_reduce";
     check_buffer(name, buffer);
@@ -140,6 +145,7 @@ class nccl_communicator {
                            detail::nccl_type_of(buffer.dtype()), detail::nccl_op_of(op), raw_, s);
     });
   }
+  /// Combines the ranks' `from`, of size() parts; rank r's `to` becomes part r. Throws shape_error.
   void reduce_scatter(const any_tensor& from, const any_tensor& to, reduce_op op = reduce_op::sum) {
     constexpr const char* name = "reduce_scatter";
     check_parts(name, to, from);
@@ -151,6 +157,7 @@ class nccl_communicator {
                                detail::nccl_type_of(from.dtype()), detail::nccl_op_of(op), raw_, s);
     });
   }
+  /// Puts all ranks' `from` into `to`, in the order of ranks. Throws shape_error.
   void all_gather(const any_tensor& from, const any_tensor& to) {
     constexpr const char* name = "all_gather";
     check_parts(name, from, to);
@@ -160,6 +167,7 @@ class nccl_communicator {
       return ncclAllGather(from.data(), to.data(), bytes_of(from), ncclUint8, raw_, s);
     });
   }
+  /// Copies the root's buffer into all others.
   void broadcast(const any_tensor& buffer, int root = 0) {
     constexpr const char* name = "broadcast";
     check_buffer(name, buffer);
@@ -171,6 +179,7 @@ class nccl_communicator {
                            s);
     });
   }
+  /// Queues a message; the other rank's `recv` takes it.
   void send(const any_tensor& buffer, int to) {
     constexpr const char* name = "send";
     check_buffer(name, buffer);
@@ -180,6 +189,7 @@ class nccl_communicator {
       return ncclSend(buffer.data(), bytes_of(buffer), ncclUint8, to, raw_, s);
     });
   }
+  /// Queues a receipt of what `from` sends: the same number of bytes.
   void recv(const any_tensor& buffer, int from) {
     constexpr const char* name = "recv";
     check_buffer(name, buffer);

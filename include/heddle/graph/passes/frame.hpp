@@ -397,20 +397,25 @@ constexpr framed frame_statement(const builder& trace, const symbol* roots, int 
   return detail::framing(trace, roots, root_count, roles).make();
 }
 
-/// The graph alone. Throws the sentence of its problem.
-constexpr graph frame(const builder& trace, const symbol* roots, int root_count) {
-  framed statement = frame_statement(trace, roots, root_count);
-  if (statement.problem == framing_problem::axes) {
+/// Throws the sentence of a statement's problem, if it has one.
+constexpr void refuse_problem(framing_problem problem) {
+  if (problem == framing_problem::axes) {
     throw "heddle: the statement has more than 8 axes, reduced ones included: store a part of it "
           "in a tensor first";
   }
-  if (statement.problem == framing_problem::aligned) {
+  if (problem == framing_problem::aligned) {
     throw "heddle: broadcasting aligns two axes of one value with each other (a reduction without "
           "keepdim combined with its own operand?): use keepdim";
   }
-  if (statement.problem == framing_problem::operands) {
+  if (problem == framing_problem::operands) {
     throw "heddle: the statement has more than 256 operands: store a part of it in a tensor first";
   }
+}
+
+/// The graph alone. Throws the sentence of its problem.
+constexpr graph frame(const builder& trace, const symbol* roots, int root_count) {
+  framed statement = frame_statement(trace, roots, root_count);
+  refuse_problem(statement.problem);
   return statement.result;
 }
 
