@@ -1,29 +1,68 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Goal C16: what adding a scalar costs the training loop. PyTorch's writer is timed by
-// bench/peers/summary_writer.py, which this runs where Python has torch and tensorboard.
-#include <cstdio>
+// Goal C16: what adding a scalar to a TensorBoard run costs the training thread.
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
 #include <string>
 
-#include "limits.hpp"
+#include "program.hpp"
 
 #include <heddle/tensorboard/summary_writer.hpp>
 
-int main(int, char** arguments) {
-  bench::tune(arguments);
-  std::string name = (std::filesystem::temp_directory_path() / "heddle-bench-XXXXXX").string();
-  const std::string directory = mkdtemp(name.data());
-  bench::head("C16: add_scalar, PyTorch's defaults (10 events in the queue); goal 1 us");
-  {
-    heddle::tensorboard::summary_writer writer({.log_dir = directory});
-    std::vector<bench::contender> contenders;
-    contenders.push_back(bench::enter("heddle", 1, [&, step = std::int64_t{0}]() mutable {
-      writer.add_scalar("training/loss", 0.25, step++);
-    }));
-    bench::row("1", 0, contenders);
+namespace {
+
+constexpr char tag[] = "training/loss";
+
+struct run_folder {
+  std::string path = (std::filesystem::temp_directory_path() / "heddle-bench-XXXXXX").string();
+  run_folder() {
+    if (mkdtemp(path.data()) == nullptr) std::exit(1);
   }
-  std::filesystem::remove_all(directory);
-  const std::string peer = std::string("python3 \"") + HEDDLE_BENCH_PEERS + "/summary_writer.py\"";
-  return std::system(peer.c_str()) == 0 ? 0 : 1;
+  run_folder(const run_folder&) = delete;
+  run_folder& operator=(const run_folder&) = delete;
+  ~run_folder() { std::filesystem::remove_all(path); }
+};
+
+// How many times the files of a run of 100 scalars name the tag.
+std::vector<double> written() {
+  const run_folder folder;
+  {
+    heddle::tensorboard::summary_writer writer(folder.path.c_str());
+    for (std::int64_t step = 0; step < 100; ++step) writer.add_scalar(tag, 0.25, step);
+  }
+  double found = 0;
+  for (const auto& file : std::filesystem::recursive_directory_iterator(folder.path)) {
+    std::ifstream stream(file.path(), std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
+    for (std::size_t at = bytes.find(tag); at != std::string::npos; at = bytes.find(tag, at + 1)) {
+      ++found;
+    }
+  }
+  return {found};
+}
+
+struct run {
+  run_folder folder;
+  heddle::tensorboard::summary_writer writer{folder.path.c_str()};
+  std::int64_t step = 0;
+};
+
+std::vector<bench::contender> enter() {
+  bench::contender c = bench::enter("heddle", "", 1, [r = std::make_shared<run>()](auto) {
+    r->writer.add_scalar(tag, 0.25, r->step++);
+  });
+  c.values = written;
+  return {c};
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  return bench::run(count, arguments,
+                    {"C16",
+                     "add_scalar with PyTorch's defaults (10 events in the queue): ≤ 1 µs",
+                     {"torch"},
+                     {{"add_scalar", "s", {1}, {bench::at_most(1e-6)}, enter}}});
 }

@@ -3,34 +3,39 @@
 // beyond its arithmetic.
 #include "limits.hpp"
 #include "numbers.hpp"
+#include "peers/arrays.hpp"
+#include "program.hpp"
 
 #include <heddle/exec/evaluate.hpp>
 
-int main(int, char** arguments) {
-  bench::tune(arguments);
-  const auto a = bench::numbers({16}, 7919), b = bench::numbers({16}, 104729),
-             c = bench::numbers({16}, 1299709);
-  bench::head("C3: (a*b + c) * a - b on 16 floats");
+namespace {
+
+std::vector<bench::contender> enter() {
+  constexpr std::int64_t n = 16;
+  const auto a = bench::numbers({n}, 7919), b = bench::numbers({n}, 104729),
+             c = bench::numbers({n}, 1299709);
+  const auto y = bench::numbers({n}, 1);
   std::vector<bench::contender> contenders;
-  contenders.push_back(bench::enter("heddle", 1, [&] {
-    const heddle::tensor<float, 1> y = (a * b + c) * a - b;
-    bench::keep(y.data());
+  contenders.push_back(bench::enter("heddle", "", 1, [=](auto see) {
+    const heddle::tensor<float, 1> result = (a * b + c) * a - b;
+    see(result.data(), n);
   }));
-  contenders.push_back(bench::enter("heddle, assigned", 1, [&, y = a.clone()] {
+  contenders.push_back(bench::enter("heddle", "assigned", 1, [=](auto see) {
     assign(y, (a * b + c) * a - b);
-    bench::keep(y.data());
+    see(y.data(), n);
   }));
-#if defined(HEDDLE_BENCH_LIBTORCH)
-  const c10::InferenceMode inference;
-  const at::Tensor ta = bench::shared(a), tb = bench::shared(b), tc = bench::shared(c);
-  contenders.push_back(bench::enter("libtorch", 1, [=] {
-    const at::Tensor y = (ta * tb + tc) * ta - tb;
-    bench::keep(y);
-  }));
-  contenders.push_back(bench::enter("libtorch, in place", 1, [=] {
-    const at::Tensor y = (ta * tb).add_(tc).mul_(ta).sub_(tb);
-    bench::keep(y);
-  }));
-#endif
-  bench::row("16", 0, contenders);
+  bench::enter_array_peers(contenders, bench::statement::small, {a.data(), b.data(), c.data(), n},
+                           1);
+  contenders.push_back(bench::fma_limit(2 * n, 1));
+  return contenders;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  return bench::run(count, arguments,
+                    {"C3",
+                     "(a*b + c) * a - b on 16 floats, the result allocated: ≤ 90 ns",
+                     {"eigen", "xtensor", "libtorch"},
+                     {{"16 elements", "s", {1}, {bench::at_most(90e-9)}, enter}}});
 }

@@ -2,17 +2,23 @@
 // Goal C5: one SGD step of the multilayer perceptron 784-32-32-10 (relu, cross entropy), batches of
 // 1 and 32, and its heap allocations.
 #include <cmath>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "allocations.hpp"
 #include "limits.hpp"
 #include "numbers.hpp"
 #include "peers/handwritten_mlp.hpp"
+#include "program.hpp"
 
 #include <heddle/autograd/matmul.hpp>
 #include <heddle/nn/functional.hpp>
 #include <heddle/nn/linear.hpp>
 #include <heddle/optim/sgd.hpp>
 #if defined(HEDDLE_BENCH_LIBTORCH)
+#include "peers/libtorch.hpp"
 #include <torch/torch.h>
 #endif
 
@@ -94,24 +100,22 @@ struct trainer {
   }
 };
 
-template <int Rank>
-void copy_to(const variable<float, Rank>& from, std::vector<float>& to) {
-  to.assign(from.value().data(), from.value().data() + from.size());
-}
-
 #if defined(HEDDLE_BENCH_LIBTORCH)
 // Functions on tensors, SGD's fused-in-place update: faster than torch::nn::Module and
 // torch::optim.
 struct torch_model {
   at::Tensor w[3], b[3];
   explicit torch_model(const model& m) {
-    const at::Tensor from[] = {bench::shared(m.w1.value()), bench::shared(m.w2.value()),
-                               bench::shared(m.w3.value()), bench::shared(m.b1.value()),
-                               bench::shared(m.b2.value()), bench::shared(m.b3.value())};
+    const at::Tensor from[] = {shared(m.w1), shared(m.w2), shared(m.w3),
+                               shared(m.b1), shared(m.b2), shared(m.b3)};
     for (int i = 0; i < 3; ++i) {
       w[i] = from[i].clone().requires_grad_();
       b[i] = from[i + 3].clone().requires_grad_();
     }
+  }
+  template <int Rank>
+  static at::Tensor shared(const variable<float, Rank>& p) {
+    return bench::shared(p.value().data(), at::IntArrayRef(p.value().extents().data(), Rank));
   }
   at::Tensor loss(const at::Tensor& x, const at::Tensor& target) const {
     at::Tensor h = torch::relu(torch::linear(x, w[0], b[0]));
@@ -131,83 +135,127 @@ struct torch_model {
 };
 #endif
 
-void run(std::int64_t batch) {
-  const auto x = bench::numbers<2>({batch, inputs}, 7919, 0.5f);
-  auto target = tensor<std::int64_t, 1>::allocate({batch}, heddle::cpu());
-  for (std::int64_t i = 0; i < batch; ++i) target.data()[i] = i * 7 % classes;
+struct batch_of {
+  tensor<float, 2> x;
+  tensor<std::int64_t, 1> target;
+};
 
-  const model own;
-  trainer modules(own);
-  bench::handwritten_mlp by_hand(static_cast<int>(batch));
-  copy_to(own.w1, by_hand.w1);
-  copy_to(own.b1, by_hand.b1);
-  copy_to(own.w2, by_hand.w2);
-  copy_to(own.b2, by_hand.b2);
-  copy_to(own.w3, by_hand.w3);
-  copy_to(own.b3, by_hand.b3);
-#if defined(HEDDLE_BENCH_LIBTORCH)
-  const torch_model torch_own(own);
-  const at::Tensor tx = bench::shared(x), ttarget = bench::shared(target);
-#endif
-  // All compute the same: ten steps, then the losses.
-  bench::set_threads(1);
-  float hand_loss = 0;
-  for (int i = 0; i < 10; ++i) {
-    own.step(x, target);
-    modules.step(x, target);
-    hand_loss = by_hand.step(x.data(), target.data(), lr);
-#if defined(HEDDLE_BENCH_LIBTORCH)
-    torch_own.step(tx, ttarget);
-#endif
-  }
-  hand_loss = by_hand.step(x.data(), target.data(), lr);
-  std::printf("\nbatch %d, loss after ten steps: heddle %.6f, without modules %.6f, by hand %.6f",
-              static_cast<int>(batch), static_cast<double>(modules.loss(x, target).item()),
-              static_cast<double>(own.loss(x, target).item()), static_cast<double>(hand_loss));
-#if defined(HEDDLE_BENCH_LIBTORCH)
-  std::printf(", libtorch %.6f", static_cast<double>(torch_own.loss(tx, ttarget).item<float>()));
-#endif
-  std::printf("\nheap allocations of a step: heddle %d, without modules %d, by hand (oneDNN's) %d",
-              static_cast<int>(bench::allocations_of([&] { modules.step(x, target); })),
-              static_cast<int>(bench::allocations_of([&] { own.step(x, target); })),
-              static_cast<int>(bench::allocations_of(
-                  [&] { bench::keep(by_hand.step(x.data(), target.data(), lr)); })));
-#if defined(HEDDLE_BENCH_LIBTORCH)
-  std::printf(", libtorch %d",
-              static_cast<int>(bench::allocations_of([&] { torch_own.step(tx, ttarget); })));
-#endif
-  std::printf("\n");
+batch_of samples(std::int64_t batch) {
+  batch_of b{bench::numbers<2>({batch, inputs}, 7919, 0.5f),
+             tensor<std::int64_t, 1>::allocate({batch}, heddle::cpu())};
+  for (std::int64_t i = 0; i < batch; ++i) b.target.data()[i] = i * 7 % classes;
+  return b;
+}
 
-  const std::string name = "C5: SGD step of 784-32-32-10, batch " + std::to_string(batch);
-  bench::head(name.c_str());
+#if defined(HEDDLE_BENCH_HANDWRITTEN)
+template <int Rank>
+void copy_to(const variable<float, Rank>& from, std::vector<float>& to) {
+  to.assign(from.value().data(), from.value().data() + from.size());
+}
+
+bench::handwritten_mlp by_hand(const model& from, std::int64_t batch) {
+  bench::handwritten_mlp m(static_cast<int>(batch));
+  copy_to(from.w1, m.w1);
+  copy_to(from.b1, m.b1);
+  copy_to(from.w2, m.w2);
+  copy_to(from.b2, m.b2);
+  copy_to(from.w3, m.w3);
+  copy_to(from.b3, m.b3);
+  return m;
+}
+#endif
+
+// One way to take a step, with its own weights.
+struct way {
+  std::string peer, variant;
+  std::function<void()> step;
+  std::function<double()> loss;  ///< may take a step
+};
+
+// All start from the same weights.
+std::vector<way> ways(std::int64_t batch) {
+  const batch_of b = samples(batch);
+  const auto trained = std::make_shared<trainer>(model());
+  const auto plain = std::make_shared<model>();
+  std::vector<way> all = {
+      {"heddle", "", [=] { trained->step(b.x, b.target); },
+       [=] { return static_cast<double>(trained->loss(b.x, b.target).item()); }},
+      {"heddle", "without modules", [=] { plain->step(b.x, b.target); },
+       [=] { return static_cast<double>(plain->loss(b.x, b.target).item()); }}};
+#if defined(HEDDLE_BENCH_LIBTORCH)
+  const auto torch_own = std::make_shared<torch_model>(model());
+  const at::Tensor x = bench::shared(b.x.data(), {batch, inputs}),
+                   target = bench::shared(b.target.data(), {batch});
+  // the memory of the samples is kept with their tensors
+  all.push_back({"libtorch", "", [=, kept = b] { torch_own->step(x, target); },
+                 [=] { return static_cast<double>(torch_own->loss(x, target).item<float>()); }});
+#endif
+#if defined(HEDDLE_BENCH_HANDWRITTEN)
+  const auto hand = std::make_shared<bench::handwritten_mlp>(by_hand(model(), batch));
+  const auto step = [=] { return hand->step(b.x.data(), b.target.data(), lr); };
+  all.push_back({"handwritten", "", [=] { bench::keep(step()); },
+                 [=] { return static_cast<double>(step()); }});
+#endif
+  return all;
+}
+
+// What the libraries need to know of a turn.
+#if defined(HEDDLE_BENCH_LIBTORCH)
+using preparation = bench::libtorch_threads;
+#else
+using preparation = bench::unprepared;
+#endif
+
+std::vector<bench::contender> steps(std::int64_t batch, const std::vector<int>& thread_counts) {
   // forward, dw of three layers and dx of two
   const double multiply_adds =
       static_cast<double>(batch) *
       (2.0 * inputs * hidden + 3.0 * hidden * hidden + 3.0 * hidden * classes);
-  const double limit = multiply_adds / bench::fma_rate(1);
   std::vector<bench::contender> contenders;
-  contenders.push_back(bench::enter("heddle", 1, [&] { modules.step(x, target); }));
-  contenders.push_back(bench::enter("heddle without modules", 1, [&] { own.step(x, target); }));
-  if (bench::most_threads() > 1 && batch > 1) {
-    contenders.push_back(bench::enter("heddle", 2, [&] { modules.step(x, target); }));
+  for (const int threads : thread_counts) {
+    for (const way& w : ways(batch)) {
+      auto c = bench::enter<preparation>(w.peer, w.variant, threads, [w](auto) { w.step(); });
+      c.values = [w]() -> std::vector<double> {  // the loss after ten steps
+        for (int i = 0; i < 10; ++i) w.step();
+        return {w.loss()};
+      };
+      contenders.push_back(std::move(c));
+    }
+    contenders.push_back(bench::fma_limit(multiply_adds, threads));
   }
-#if defined(HEDDLE_BENCH_LIBTORCH)
-  contenders.push_back(bench::enter("libtorch", 1, [&] { torch_own.step(tx, ttarget); }));
-  if (bench::most_threads() > 1 && batch > 1) {
-    contenders.push_back(bench::enter("libtorch", 2, [&] { torch_own.step(tx, ttarget); }));
+  return contenders;
+}
+
+std::vector<bench::contender> allocations(std::int64_t batch) {
+  std::vector<bench::contender> contenders;
+  for (const way& w : ways(batch)) {
+    contenders.push_back(bench::counted(w.peer, w.variant, [w] {
+      [[maybe_unused]] const preparation prepared(1);
+      w.step();
+      return static_cast<double>(bench::allocations_of(w.step));
+    }));
   }
-#endif
-  for (int threads = 1; threads <= (batch > 1 ? bench::most_threads() : 1); ++threads) {
-    contenders.push_back(bench::enter(
-        "by hand", threads, [&] { bench::keep(by_hand.step(x.data(), target.data(), lr)); }));
-  }
-  bench::row("batch " + std::to_string(batch), limit, contenders);
+  return contenders;
 }
 
 }  // namespace
 
-int main(int, char** arguments) {
-  bench::tune(arguments);
-  run(1);
-  run(32);
+int main(int count, char** arguments) {
+  const std::vector<int> one = {1}, all = bench::thread_counts();
+  return bench::run(
+      count, arguments,
+      {"C5",
+       "SGD step of the perceptron 784-32-32-10: ≤ 5 µs at batch 1, ≤ 20 µs at batch 32; no heap "
+       "allocation after the first step",
+       {"libtorch", "handwritten"},
+       {{"batch 1", "s", one, {bench::at_most(5e-6)}, [=] { return steps(1, one); }},
+        {"batch 1, heap allocations of a step",
+         "allocations",
+         one,
+         {bench::at_most(0)},
+         [] { return allocations(1); }},
+        {"batch 32", "s", all, {bench::at_most(20e-6)}, [=] { return steps(32, all); }},
+        {"batch 32, heap allocations of a step", "allocations", one, {bench::at_most(0)}, [] {
+           return allocations(32);
+         }}}});
 }

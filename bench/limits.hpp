@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
+#include <new>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -88,41 +90,71 @@ inline double fma_call(std::int64_t times) {
   return static_cast<double>(times);
 }
 
+// Three arrays of `size` floats, in huge pages. One set serves all thread counts.
+struct triad_memory {
+  static constexpr std::int64_t block = 4096;
+  static constexpr std::int64_t size = (std::int64_t{768} << 20) / 12 / block * block;
+  float *a = make(), *b = make(), *c = make();
+
+  triad_memory() = default;
+  triad_memory(const triad_memory&) = delete;
+  triad_memory& operator=(const triad_memory&) = delete;
+  ~triad_memory() {
+    for (float* each : {a, b, c}) std::free(each);
+  }
+
+  static std::shared_ptr<triad_memory> get() {
+    static std::weak_ptr<triad_memory> last;
+    std::shared_ptr<triad_memory> memory = last.lock();
+    if (!memory) last = memory = std::make_shared<triad_memory>();
+    return memory;
+  }
+
+ private:
+  static float* make() {
+    constexpr std::size_t page = std::size_t{2} << 20;
+    constexpr std::size_t bytes = (static_cast<std::size_t>(size) * 4 + page - 1) / page * page;
+    void* memory = std::aligned_alloc(page, bytes);
+    if (memory == nullptr) throw std::bad_alloc();
+    madvise(memory, bytes, MADV_HUGEPAGE);
+    auto* values = static_cast<float*>(memory);
+    for (std::int64_t i = 0; i < size; ++i) values[i] = 1;
+    return values;
+  }
+};
+
 }  // namespace detail
 
-/// Bytes per second of a triad with non-temporal stores over `bytes` in all.
-inline double stream_bandwidth(int threads, std::int64_t bytes = std::int64_t{768} << 20) {
-  const std::int64_t n = bytes / 12 / 4096 * 4096;
-  const auto make = [n] {
-    const auto size = (static_cast<std::size_t>(n) * 4 + (2u << 20) - 1) / (2u << 20) * (2u << 20);
-    void* memory = std::aligned_alloc(2u << 20, size);
-    madvise(memory, size, MADV_HUGEPAGE);
-    auto* values = static_cast<float*>(memory);
-    for (std::int64_t i = 0; i < n; ++i) values[i] = 1;
-    return values;
-  };
-  float *a = make(), *b = make(), *c = make();
-  const double time = race({enter("triad", threads, [=] {
-    heddle::parallel_for(0, n / 4096, n / 4096 / threads,
-                         [&](std::int64_t first, std::int64_t last) {
-                           const std::int64_t at = first * 4096;
-                           detail::triad(b + at, c + at, a + at, (last - first) * 4096);
-                         });
-    keep(a);
-  })})[0];
-  for (float* each : {a, b, c}) std::free(each);
-  return static_cast<double>(n) * 12 / time;
+/// The least time in which `bytes` can be moved: a triad with non-temporal stores over 768 MiB.
+inline contender stream_limit(double bytes, int threads) {
+  using detail::triad_memory;
+  const auto memory = std::make_shared<std::shared_ptr<triad_memory>>();
+  contender c = enter("limit", "triad", threads, [threads, memory](auto see) {
+    if (!*memory) *memory = triad_memory::get();  // only for who asks
+    triad_memory* const m = memory->get();
+    constexpr std::int64_t blocks = triad_memory::size / triad_memory::block;
+    heddle::parallel_for(0, blocks, blocks / threads, [&](std::int64_t first, std::int64_t last) {
+      const std::int64_t at = first * triad_memory::block;
+      detail::triad(m->b + at, m->c + at, m->a + at, (last - first) * triad_memory::block);
+    });
+    see(m->a, 1);
+  });
+  c.share = bytes / (static_cast<double>(triad_memory::size) * 12);
+  c.values = nullptr;
+  return c;
 }
 
-/// Fused multiply-adds on floats per second.
-inline double fma_rate(int threads) {
+/// The least time for so many fused multiply-adds of floats.
+inline contender fma_limit(double operations, int threads) {
   constexpr std::int64_t times = 1 << 14;
-  double count = 0;
-  const double time = race({enter("fma", threads, [&] {
+  contender c = enter("limit", "multiply-adds", threads, [threads](auto see) {
     heddle::parallel_for(0, threads, 1,
-                         [&](std::int64_t, std::int64_t) { count = detail::fma_call(times); });
-  })})[0];
-  return count * threads / time;
+                         [](std::int64_t, std::int64_t) { keep(detail::fma_call(times)); });
+    see(0);
+  });
+  c.share = operations / (detail::fma_call(times) * threads);
+  c.values = nullptr;
+  return c;
 }
 
 }  // namespace bench

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Inputs of the benches: the same numbers for heddle and for its peers, in the same memory.
+// Inputs of the benches: the same numbers for heddle and for its peers. peers/serving.py makes them
+// in Python.
 #pragma once
 
 #include <heddle/tensor/tensor.hpp>
-
-#if defined(HEDDLE_BENCH_LIBTORCH)
-#include <ATen/ATen.h>
-#endif
 
 namespace bench {
 
@@ -20,15 +17,5 @@ heddle::tensor<float, Rank> numbers(const heddle::extents<Rank>& extents, std::i
   }
   return t;
 }
-
-#if defined(HEDDLE_BENCH_LIBTORCH)
-/// The elements of a contiguous tensor as LibTorch's, which must not outlive it.
-template <class T, int Rank>
-at::Tensor shared(const heddle::tensor<T, Rank>& t) {
-  static_assert(std::is_same_v<T, float> || std::is_same_v<T, std::int64_t>);
-  return at::from_blob(t.data(), at::IntArrayRef(t.extents().data(), Rank),
-                       std::is_same_v<T, float> ? at::kFloat : at::kLong);
-}
-#endif
 
 }  // namespace bench
