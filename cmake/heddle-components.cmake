@@ -2,7 +2,11 @@
 # The components of heddle: what each links and defines. Read by the build tree and by the installed
 # package, so that both offer the same targets. Targets carry only what is needed to compile.
 
-set(heddle_components host io cuda nccl)
+set(heddle_components host io cuda nccl unfused)
+# The directory of heddle's headers; the installed package sets its own.
+if(NOT DEFINED heddle_include_directory)
+  get_filename_component(heddle_include_directory "${CMAKE_CURRENT_LIST_DIR}/../include" ABSOLUTE)
+endif()
 
 # heddle_find_component(<name> [GLOBAL]): creates heddle::<name> if its dependencies are found.
 # Sets heddle_<name>_FOUND, and heddle_<name>_NOT_FOUND_MESSAGE (one sentence) when it is not.
@@ -124,4 +128,15 @@ macro(heddle_find_nccl)
     add_library(heddle::nccl INTERFACE IMPORTED ${ARGN})
     target_link_libraries(heddle::nccl INTERFACE heddle::cuda NCCL::nccl)
   endif()
+endmacro()
+
+# A build that compiles fast and runs slowly: statements are interpreted, by one unit of the program. Units
+# that nvcc compiles hold an interpreter each: their configuration is another.
+macro(heddle_find_unfused)
+  add_library(heddle::unfused INTERFACE IMPORTED ${ARGN})
+  target_compile_definitions(heddle::unfused
+                             INTERFACE HEDDLE_UNFUSED=1
+                                       "$<$<COMPILE_LANGUAGE:CXX>:HEDDLE_EXTERN_INTERPRETER=1>")
+  target_sources(heddle::unfused INTERFACE "${heddle_include_directory}/heddle/unfused.cpp")
+  target_link_libraries(heddle::unfused INTERFACE heddle::heddle)
 endmacro()

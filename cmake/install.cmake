@@ -8,7 +8,7 @@ install(TARGETS heddle EXPORT heddle-targets FILE_SET HEADERS)
 install(EXPORT heddle-targets NAMESPACE heddle:: DESTINATION "${heddle_package_dir}")
 configure_package_config_file(
   "${PROJECT_SOURCE_DIR}/cmake/heddle-config.cmake.in" "${PROJECT_BINARY_DIR}/heddle-config.cmake"
-  INSTALL_DESTINATION "${heddle_package_dir}" NO_SET_AND_CHECK_MACRO
+  INSTALL_DESTINATION "${heddle_package_dir}" PATH_VARS CMAKE_INSTALL_INCLUDEDIR NO_SET_AND_CHECK_MACRO
   NO_CHECK_REQUIRED_COMPONENTS_MACRO)
 write_basic_package_version_file(
   "${PROJECT_BINARY_DIR}/heddle-config-version.cmake" COMPATIBILITY SameMinorVersion
