@@ -24,6 +24,7 @@ import measure as compilers  # noqa: E402
 BUILD = "g++ -O2, compile and link"
 AT_MOST = compilers.TRAINER_AT_MOST
 PEERS = tuple(compilers.PEERS)
+DEBUG_AT_LEAST = 3  # times as fast to compile as what is fused
 
 
 @contextlib.contextmanager
@@ -85,6 +86,27 @@ def measure_trainer(directory, repeats):
     ]
 
 
+def measure_debug(directory, repeats):
+    """The object of a debug build: fused as a release is, and interpreted as the preset `fast` does it."""
+    fused = ("-O0", "-g")
+    interpreted = (*fused, "-DHEDDLE_UNFUSED", "-DHEDDLE_EXTERN_INTERPRETER")
+    header = compilers.precompile("heddle/heddle.hpp", compilers.HOST + interpreted, directory)
+    cases = []
+    for source in compilers.DEBUG_UNITS:
+        ways = {"fused": fused, "interpreted": interpreted,
+                "interpreted, precompiled header": (*interpreted, "-include", header)}
+        seconds = {name: [] for name in ways}
+        for _ in range(repeats):
+            for name, flags in ways.items():
+                run = compilers.compile_unit(source, compilers.HOST + flags, directory)
+                seconds[name].append(run.processor)
+        median = {name: statistics.median(turns) for name, turns in seconds.items()}
+        cases += [case(f"debug build of {source.name}, {name}, of processors", "s", {"heddle": median[name]},
+                       median["fused"] / DEBUG_AT_LEAST if "precompiled" in name else None)
+                  for name in ways]
+    return cases
+
+
 def measure_nvcc(directory, repeats):
     if compilers.find_nvcc() is None:
         print("bench/c12_compile.py: nvcc was not found; its cases are left out", file=sys.stderr)
@@ -105,7 +127,8 @@ def measure(build_directory=None, repeats=3):
     """The trainer's figures. build_directory: where objects are left; else nowhere."""
     with folder(build_directory) as directory:
         return {"goal": "C12",
-                "cases": measure_trainer(directory, repeats) + measure_nvcc(directory, repeats)}
+                "cases": measure_trainer(directory, repeats) + measure_debug(directory, repeats) +
+                         measure_nvcc(directory, repeats)}
 
 
 def measure_headers(build_directory=None):

@@ -54,6 +54,8 @@ class Built:
 TRAINER = Program("mlp_trainer", (HERE / "mlp_trainer.cpp",), HOST, ("-fopenmp", "-ldnnl"))
 # Goal C12: seconds, MB, kB and seconds at most.
 TRAINER_AT_MOST = {"seconds": 4, "memory": 600, "stripped": 500, "start": 5e-3, "nvcc": 20}
+# One network, and a unit full of statements.
+DEBUG_UNITS = (HERE / "mlp_trainer.cpp", ROOT / "tests" / "nn" / "parity_test.cpp")
 PEERS = {
     "libtorch": Program("libtorch_trainer", (HERE / "peers" / "libtorch_trainer.cpp",),
                         ("-std=c++17", "-I/usr/include/torch/csrc/api/include"),
@@ -143,6 +145,19 @@ def build(program, optimisation, directory):
     runs.append(run(["g++", *objects, "-o", path, *program.libraries]))
     return Built(path, sum(r.seconds for r in runs), sum(r.processor for r in runs),
                  max(r.memory for r in runs), symbol, stripped_size(path))
+
+
+def precompile(header, flags, directory):
+    """A precompiled header, to be given to -include."""
+    path = directory / "precompiled.hpp"
+    path.write_text(f"#include <{header}>\n")
+    run(["g++", *flags, "-x", "c++-header", path, "-o", f"{path}.gch"])
+    return path
+
+
+def compile_unit(source, flags, directory):
+    """An object, by the flags alone."""
+    return run(["g++", *flags, "-c", source, "-o", directory / "unit.o"])
 
 
 def read_headers(text, directory):

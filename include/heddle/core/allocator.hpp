@@ -121,7 +121,7 @@ struct device_cache {
 };
 
 struct arena {
-  mutex guard;
+  mutex guard{mutex::zeros{}};
   block_list lists[block_classes];  // guarded
   std::int64_t cached = 0;          // guarded: bytes in `lists`
   device_cache* caches = nullptr;   // guarded

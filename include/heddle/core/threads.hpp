@@ -12,7 +12,12 @@ namespace heddle::inline v0::detail {
 
 class mutex {
  public:
+  /// Asks for a mutex of zeros, so that an object full of zeros takes no room in the program's
+  /// file.
+  struct zeros {};
+
   constexpr mutex() noexcept = default;
+  constexpr explicit mutex(zeros) noexcept : native_ PTHREAD_MUTEX_INITIALIZER {}
   mutex(const mutex&) = delete;
   mutex& operator=(const mutex&) = delete;
 
