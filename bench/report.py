@@ -112,3 +112,26 @@ def plot(result, folder):
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
     return path
+
+
+def page_table(goals):
+    """What the JSON of a run says, as a table for a page: the default build, all peers."""
+    cases = [(goal["goal"], case) for goal in goals for case in goal["cases"] if "native build" not in case["name"]]
+    peers = list(dict.fromkeys(peer for _, case in cases for peer in case["peers"]))
+    lines = ["| goal | work | heddle | " + " | ".join(peer.replace("_", " ") for peer in peers) + " | limit |",
+             "|---|---|---|" + "---|" * (len(peers) + 1)]
+    for goal, case in cases:
+        texts = [goal, case["name"].replace(", default build", ""), number_text(case["heddle"], case["unit"])]
+        texts += [number_text(case["peers"].get(peer), case["unit"]) for peer in peers]
+        texts.append(number_text(case["limit"], case["unit"]))
+        lines.append("| " + " | ".join(text.replace("—", "") for text in texts) + " |")
+    return "\n".join(lines)
+
+
+def write_page(path, goals):
+    """Puts the table between the page's `bench` marks."""
+    begin, end = "<!-- bench: begin -->\n", "<!-- bench: end -->"
+    text = path.read_text()
+    if begin not in text or end not in text:
+        raise ValueError(f"bench/run: {path} has no lines '{begin.strip()}' and '{end}'")
+    path.write_text(text[:text.index(begin) + len(begin)] + page_table(goals) + "\n" + text[text.index(end):])
