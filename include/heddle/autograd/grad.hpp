@@ -10,9 +10,12 @@ namespace heddle::inline v0 {
 
 namespace detail {
 
+// All of it is templates of the configuration: a unit that asks for no higher order compiles none.
+template <class Configuration>
 void record_by_interpretation(backward_pass_state& pass, derivative_request&& request);
 
 /// A derivative that was interpreted: its own backward is interpreted in turn.
+template <class Configuration>
 class interpreted_node final : public tape_node {
  public:
   explicit interpreted_node(derivative_request&& made) : request_(std::move(made)) {
@@ -35,9 +38,11 @@ class interpreted_node final : public tape_node {
     find_order();
   }
 
-  void run(backward_pass_state& pass) override { record_by_interpretation(pass, differentiated()); }
+  void run(backward_pass_state& pass) override {
+    record_by_interpretation<Configuration>(pass, differentiated());
+  }
   void run_recorded(backward_pass_state& pass) override {
-    record_by_interpretation(pass, differentiated());
+    record_by_interpretation<Configuration>(pass, differentiated());
   }
   void free_saved() noexcept override {
     for (edge& e : edges_) e.node.reset();
@@ -146,9 +151,9 @@ void with_floating(dtype type, F f) {
 }
 
 /// Interprets a derivative on its device; the storages stay alive until it has run.
-inline void interpret_request(const derivative_request& r,
-                              const std::vector<exec::operand>& outputs,
-                              const std::vector<gradient>& made) {
+template <class Configuration>
+void interpret_request(const derivative_request& r, const std::vector<exec::operand>& outputs,
+                       const std::vector<gradient>& made) {
   exec::interpreted_launch l;
   l.of = r.derivative;
   l.inputs = static_cast<int>(r.operands.size());
@@ -160,7 +165,7 @@ inline void interpret_request(const derivative_request& r,
   for (const gradient& g : made) l.owners.push_back(g.memory);
   l.scalars = r.scalars;
   for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = r.extents[i];
-  exec::submit_interpreted(std::move(l), r.where);
+  exec::submit_interpreted<Configuration>(std::move(l), r.where);
 }
 
 /// One output of an interpreted graph.
@@ -174,8 +179,9 @@ struct interpreted_output {
 /// Interprets request.derivative into new memory. Where `record` says so, the outputs get places on
 /// the tape. table_extents[j]: the first extent of a gather's table that output j is the gradient
 /// of.
-inline std::vector<interpreted_output> interpret_recorded(
-    derivative_request&& request, bool record, const std::vector<std::int64_t>& table_extents) {
+template <class Configuration>
+std::vector<interpreted_output> interpret_recorded(derivative_request&& request, bool record,
+                                                   const std::vector<std::int64_t>& table_extents) {
   std::vector<interpreted_output> outputs(table_extents.size());
   std::vector<exec::operand> places(outputs.size());
   std::vector<gradient> made(outputs.size());
@@ -201,11 +207,11 @@ inline std::vector<interpreted_output> interpret_recorded(
     const extents<max_rank> strides = contiguous_strides(o.shape);
     for (int k = 0; k < o.rank; ++k) places[j].strides[k] = strides[k];
   }
-  interpret_request(request, places, made);
+  interpret_request<Configuration>(request, places, made);
   bool any = false;
   for (const recorded_operand& o : request.operands) any = any || o.place.node;
   if (record && any) {
-    const handle<tape_node> node = make_handle<interpreted_node>(std::move(request));
+    const handle<tape_node> node = make_handle<interpreted_node<Configuration>>(std::move(request));
     for (std::size_t j = 0; j < outputs.size(); ++j) {
       outputs[j].value.source = {node, static_cast<std::uint16_t>(j)};
     }
@@ -214,7 +220,8 @@ inline std::vector<interpreted_output> interpret_recorded(
 }
 
 /// Sums an output over axes along which its operand happened to have extent 1.
-inline void sum_repeats(interpreted_output& o, std::uint8_t repeats, device where, bool record) {
+template <class Configuration>
+void sum_repeats(interpreted_output& o, std::uint8_t repeats, device where, bool record) {
   graph::builder b;
   graph::axis_map whole = graph::empty_map;
   graph::axis_map kept = graph::empty_map;
@@ -238,12 +245,13 @@ inline void sum_repeats(interpreted_output& o, std::uint8_t repeats, device wher
   operand.place = o.value.source;
   request.operands.push_back(operand);
   const int rank = o.rank;
-  o = interpret_recorded(std::move(request), record, {1})[0];
+  o = interpret_recorded<Configuration>(std::move(request), record, {1})[0];
   o.rank = rank;  // trailing axes that are now 1 still count
 }
 
 /// Runs a derivative by interpretation and sends its outputs on.
-inline void record_by_interpretation(backward_pass_state& pass, derivative_request&& request) {
+template <class Configuration>
+void record_by_interpretation(backward_pass_state& pass, derivative_request&& request) {
   tape_node* const node = request.node;
   const device where = request.where;
   const bool record = pass.options().create_graph;
@@ -254,14 +262,14 @@ inline void record_by_interpretation(backward_pass_state& pass, derivative_reque
     table_extents.push_back(request.operands[slot].at.indexed_extent);
     repeats.push_back(request.operands[slot].repeats);
   }
-  auto outputs = interpret_recorded(std::move(request), record, table_extents);
+  auto outputs = interpret_recorded<Configuration>(std::move(request), record, table_extents);
   for (std::size_t j = 0; j < outputs.size(); ++j) {
     interpreted_output& o = outputs[j];
-    if (repeats[j] != 0) sum_repeats(o, repeats[j], where, record);
+    if (repeats[j] != 0) sum_repeats<Configuration>(o, repeats[j], where, record);
     with_floating(o.type, [&](auto element) {
-      pass.deliver<decltype(element)>(node->inputs[node_inputs[j]],
-                                      static_cast<gradient&&>(o.value), element_count(o.shape),
-                                      where);
+      pass.deliver<decltype(element), Configuration>(node->inputs[node_inputs[j]],
+                                                     static_cast<gradient&&>(o.value),
+                                                     element_count(o.shape), where);
     });
   }
 }
@@ -272,7 +280,7 @@ inline void record_by_interpretation(backward_pass_state& pass, derivative_reque
 /// with respect to variables anywhere on its tape; leaves collect nothing. With create_graph the
 /// gradients are variables that can be differentiated again. An input that the output does not
 /// depend on has gradient 0. Returns a tuple of variables, in the order of the inputs.
-template <class T, int Rank, class... U, int... R>
+template <class T, int Rank, class... U, int... R, class Configuration = configuration>
 auto grad(const variable<T, Rank>& output, const std::tuple<variable<U, R>...>& inputs,
           const tensor<T, Rank>& seed, backward_options options = {}) {
   if (!output.place().node) detail::raise_not_recorded();
@@ -284,7 +292,9 @@ auto grad(const variable<T, Rank>& output, const std::tuple<variable<U, R>...>& 
     detail::raise_gradient_device("grad", seed.device(), output.device());
   }
   detail::backward_pass_state pass(options);
-  if (options.create_graph) pass.record_derivative = &detail::record_by_interpretation;
+  if (options.create_graph) {
+    pass.record_derivative = &detail::record_by_interpretation<Configuration>;
+  }
   pass.add_root(output.place(), detail::gradient_of(seed));
   std::apply(
       [&](const auto&... v) { (pass.capture_at(v.place().node.get(), v.place().output), ...); },
@@ -305,13 +315,13 @@ auto grad(const variable<T, Rank>& output, const std::tuple<variable<U, R>...>& 
   (std::make_index_sequence<sizeof...(U)>{});
 }
 
-template <class T, class... U, int... R>
+template <class T, class... U, int... R, class Configuration = configuration>
 auto grad(const variable<T, 0>& output, const std::tuple<variable<U, R>...>& inputs,
           backward_options options = {}) {
   return grad(output, inputs, full<T, 0>({}, 1, output.device()), options);
 }
 /// Of one input: the gradient itself.
-template <class T, class U, int R>
+template <class T, class U, int R, class Configuration = configuration>
 variable<U, R> grad(const variable<T, 0>& output, const variable<U, R>& input,
                     backward_options options = {}) {
   return std::get<0>(grad(output, std::tuple<variable<U, R>>(input), options));

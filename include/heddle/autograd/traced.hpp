@@ -45,7 +45,7 @@ handle<tape_node> record_interpreted(const exec::traced_bound& b, std::vector<ed
       }
     }
   }
-  return make_handle<interpreted_node>(static_cast<derivative_request&&>(r));
+  return make_handle<interpreted_node<Configuration>>(static_cast<derivative_request&&>(r));
 }
 #if defined(HEDDLE_EXTERN_INTERPRETER)
 extern template handle<tape_node> record_interpreted<configuration>(const exec::traced_bound&,
