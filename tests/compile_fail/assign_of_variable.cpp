@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Writing into a tensor would lose the gradient, too.
-// expect: heddle::assign: the value holds a variable: a tensor does not keep its gradient; take the values with detach or value()
+// expect: heddle::assign: the value holds a variable: a tensor does not keep its gradient; take the values of variables with value()
 #include <heddle/autograd/record.hpp>
 
 void use(const heddle::tensor<float, 1>& y, const heddle::variable<float, 1>& x) {

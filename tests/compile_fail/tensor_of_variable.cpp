@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A tensor would lose the gradient of an expression that holds a variable.
-// expect: heddle::tensor: the expression holds a variable: make a variable of it, or take the values with detach or value()
+// expect: heddle::tensor: the expression holds a variable: make a variable of it, or take the values of variables with value()
 #include <heddle/autograd/record.hpp>
 
 void use(const heddle::variable<float, 1>& x) {

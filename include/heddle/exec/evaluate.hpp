@@ -302,7 +302,7 @@ tensor<type_of<E::type>, E::rank> evaluate_expression(const E& e) {
   static_assert(
       !holds_variable<E>,
       "heddle::tensor: the expression holds a variable: make a variable of it, or take the "
-      "values with detach or value()");
+      "values of variables with value()");
   if constexpr (holds_variable<E>) {
     return {};
   } else {
@@ -466,7 +466,7 @@ void assign_all(const std::tuple<const tensor<T, Rank>&...>& to, const E&... e) 
   static_assert(
       !(holds_variable<E> || ...),
       "heddle::assign: the value holds a variable: a tensor does not keep its gradient; take "
-      "the values with detach or value()");
+      "the values of variables with value()");
   static_assert(((E::type == dtype_of<T> || weak_expression<E>)&&...),
                 "heddle::assign: the value's dtype is not the destination's; write cast<T>(x)");
   std::apply(
