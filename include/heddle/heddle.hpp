@@ -10,6 +10,7 @@
 #include <heddle/autograd/function.hpp>
 #include <heddle/autograd/grad.hpp>
 #include <heddle/autograd/gradcheck.hpp>
+#include <heddle/autograd/launchers.hpp>
 #include <heddle/autograd/matmul.hpp>
 #include <heddle/autograd/record.hpp>
 #include <heddle/autograd/variable.hpp>
