@@ -109,7 +109,7 @@ void interpret_groups(const std::vector<multi_group<Operands>>& groups,
   }
 }
 
-/// Queues the program over the groups, on a device that is not the caller's own.
+/// Runs the program over the groups on the current stream of their device: at once on cpu().
 template <class T, class Program, class Configuration, int Outputs, int Operands, int Scalars>
 void submit_groups(const std::vector<multi_group<Operands>>& groups, device where,
                    const scalar_bits (&bits)[Scalars]) {
@@ -176,7 +176,7 @@ void multi_assign(F, const std::vector<multi_group<Operands>>& groups, device wh
   scalar_bits bits[sizeof...(Scalar) + 1];
   int next = 0;
   ((bits[next++].floating = static_cast<double>(scalar)), ...);
-  if constexpr (Configuration::has(configuration_bits::unfused)) {
+  if constexpr (heddle::detail::is_unfused<Configuration>) {
     detail::interpret_groups<Configuration, typename chosen::expression, outputs>(
         groups, {bits, bits + next}, where);
   } else {

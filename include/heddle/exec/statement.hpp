@@ -77,7 +77,6 @@ template <class... E>
 struct statement {
   static constexpr int output_count = (heddle::detail::result_count<E>() + ...);
   static_assert(output_count <= 255, "heddle::evaluate: the statement has more than 255 results");
-  static constexpr bool has_variable = (heddle::detail::holds_variable<E> || ...);
 
   /// The trace, its graph and the places of its operands.
   static constexpr graph::framed trace() {
