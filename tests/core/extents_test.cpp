@@ -3,6 +3,7 @@
 #include <string>
 #include <type_traits>
 
+#include "../support/said.hpp"
 #include <doctest/doctest.h>
 
 #include <heddle/core/config.hpp>
@@ -11,16 +12,6 @@
 #include <heddle/core/extents.hpp>
 
 namespace {
-
-template <class Error, class Function>
-std::string message_of(Function function) {
-  try {
-    function();
-  } catch (const Error& caught) {
-    return caught.what();
-  }
-  return "nothing was thrown";
-}
 
 template <int Rank>
 std::int64_t count_through_braces(heddle::extents<Rank> extents) {
@@ -69,12 +60,12 @@ TEST_CASE("contiguous strides are row-major, and empty axes count as one") {
 TEST_CASE("counts that do not fit and negative extents are shape errors in a sentence") {
   const std::int64_t big = std::int64_t{1} << 40;
   CHECK(
-      message_of<heddle::shape_error>([&] {
+      support::said<heddle::shape_error>([&] {
         (void)heddle::checked_element_count(heddle::extents<2>{big, big});
       }) ==
       "heddle::checked_element_count: the number of elements does not fit 64 bits: (1099511627776, "
       "1099511627776); use smaller extents");
-  CHECK(message_of<heddle::shape_error>([] {
+  CHECK(support::said<heddle::shape_error>([] {
           (void)heddle::checked_element_count(heddle::extents<2>{2, -3});
         }) ==
         "heddle::checked_element_count: an extent is negative: (2, -3); extents are 0 or more");
@@ -85,7 +76,7 @@ TEST_CASE("counts that do not fit and negative extents are shape errors in a sen
 }
 
 TEST_CASE("a message joins text, numbers and what has a to_string") {
-  CHECK(message_of<heddle::error>([] {
+  CHECK(support::said<heddle::error>([] {
           heddle::raise<heddle::value_error>("heddle::f: got ", 3, ' ', 2.5, ' ', true, ' ',
                                              std::string("s"), ' ', heddle::extents<1>{5}, ' ',
                                              heddle::cpu(1), ' ', std::size_t{7});
@@ -112,7 +103,7 @@ TEST_CASE("a device that does not exist is a device error in a sentence") {
     CAPTURE(text);
     CHECK_THROWS_AS((void)heddle::parse_device(text), heddle::device_error);
   }
-  CHECK(message_of<heddle::device_error>([] { (void)heddle::parse_device("tpu:3"); }) ==
+  CHECK(support::said<heddle::device_error>([] { (void)heddle::parse_device("tpu:3"); }) ==
         "heddle::parse_device: this names no device: \"tpu:3\"; accepted are \"cpu\", \"cpu:0\" to "
         "\"cpu:63\", \"cuda\", \"cuda:<index>\" and \"meta\"");
   CHECK_THROWS_AS((void)heddle::cpu(64), heddle::device_error);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "../support/said.hpp"
 #include <doctest/doctest.h>
 
 #include <heddle/linalg/matmul.hpp>
@@ -90,16 +91,6 @@ void check_product(const tensor<T, A>& a, const tensor<T, B>& b, double toleranc
   }
   CHECK_MESSAGE(wrong == 0, to_string(a.extents()), " x ", to_string(b.extents()), ": ", wrong,
                 " of ", c.size(), " elements are wrong");
-}
-
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
 }
 
 }  // namespace
@@ -240,17 +231,17 @@ TEST_CASE("integers wrap around") {
 
 TEST_CASE("extents that do not fit are named") {
   const auto a = zeros<float, 2>({32, 784});
-  CHECK(message_of([&] {
+  CHECK(support::said<error>([&] {
           tensor h = matmul(a, zeros<float, 2>({512, 10}));
         }) == "heddle::matmul: inner extents differ: a is (32, 784), b is (512, 10)");
   CHECK(
-      message_of([&] {
+      support::said<error>([&] {
         tensor h = matmul(zeros<float, 3>({2, 3, 4}), zeros<float, 3>({5, 4, 6}));
       }) ==
       "heddle::matmul: batch extents cannot be broadcast: a is (2, 3, 4), b is (5, 4, 6); aligned "
       "from the right and without the last two axes, they must be equal or 1");
   CHECK_THROWS_AS((tensor<float, 1>(matmul(a, zeros<float, 1>({10})))), shape_error);
-  CHECK(message_of([&] {
+  CHECK(support::said<error>([&] {
           tensor h = matmul(a, zeros<float, 2>({784, 10}, cpu(1)));
         }) ==
         "heddle::matmul: the operands are on different devices: cpu and cpu:1; move one with "
