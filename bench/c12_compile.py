@@ -22,6 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "compile"))
 import measure as compilers  # noqa: E402
 
 BUILD = "g++ -O2, compile and link"
+SHARED = "HEDDLE_COMPILED"
 AT_MOST = compilers.TRAINER_AT_MOST
 PEERS = tuple(compilers.PEERS)
 DEBUG_AT_LEAST = 3  # times as fast to compile as what is fused
@@ -58,14 +59,18 @@ def measure_trainer(directory, repeats):
     for name in set(compilers.PEERS) - set(programs):
         print(f"bench/c12_compile.py: {name} was not found; its column is left out",
               file=sys.stderr)
+    shared = compilers.with_shared_unit(compilers.TRAINER, "-O2", directory)
     turns = [{name: compilers.build(program, "-O2", directory)
-              for name, program in programs.items()} for _ in range(repeats)]
+              for name, program in (programs | {SHARED: shared}).items()} for _ in range(repeats)]
 
     def median_of(member, scale=1.0):
         return {name: statistics.median(getattr(turn[name], member) for turn in turns) / scale
                 for name in programs}
 
-    paths = {name: built.path for name, built in turns[-1].items()}
+    def median_of_shared(member):
+        return {"heddle": statistics.median(getattr(turn[SHARED], member) for turn in turns)}
+
+    paths = {name: turns[-1][name].path for name in programs}
     starts = compilers.starts(dict(paths, empty=empty_program(directory)))
     nothing = starts.pop("empty")
 
@@ -75,6 +80,8 @@ def measure_trainer(directory, repeats):
     return [
         case(BUILD, "s", median_of("seconds"), AT_MOST["seconds"]),
         case(BUILD + ", of processors", "s", median_of("processor")),
+        case(f"{BUILD}, {SHARED}", "s", median_of_shared("seconds"), AT_MOST["seconds"]),
+        case(f"{BUILD}, {SHARED}, of processors", "s", median_of_shared("processor")),
         case(BUILD + ", memory", "MB", median_of("memory", 1e6), AT_MOST["memory"]),
         case("longest symbol", "characters", median_of("longest_symbol")),
         case("binary, stripped", "kB", median_of("stripped", 1e3), AT_MOST["stripped"]),
@@ -89,7 +96,7 @@ def measure_trainer(directory, repeats):
 def measure_debug(directory, repeats):
     """The object of a debug build: fused as a release is, and interpreted as the preset `fast` does it."""
     fused = ("-O0", "-g")
-    interpreted = (*fused, "-DHEDDLE_UNFUSED", "-DHEDDLE_EXTERN_INTERPRETER")
+    interpreted = (*fused, "-DHEDDLE_UNFUSED", "-DHEDDLE_COMPILED")
     header = compilers.precompile("heddle/heddle.hpp", compilers.HOST + interpreted, directory)
     cases = []
     for source in compilers.DEBUG_UNITS:

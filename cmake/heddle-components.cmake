@@ -2,7 +2,7 @@
 # The components of heddle: what each links and defines. Read by the build tree and by the installed
 # package, so that both offer the same targets. Targets carry only what is needed to compile.
 
-set(heddle_components host io cuda nccl unfused)
+set(heddle_components host io cuda nccl compiled unfused)
 # The directory of heddle's headers; the installed package sets its own.
 if(NOT DEFINED heddle_include_directory)
   get_filename_component(heddle_include_directory "${CMAKE_CURRENT_LIST_DIR}/../include" ABSOLUTE)
@@ -130,13 +130,22 @@ macro(heddle_find_nccl)
   endif()
 endmacro()
 
-# A build that compiles fast and runs slowly: statements are interpreted, by one unit of the program. Units
-# that nvcc compiles hold an interpreter each: their configuration is another.
+# What does not depend on a program's own types, compiled once for all its units. Units that nvcc compiles
+# stay as they are: their configuration is another.
+macro(heddle_find_compiled)
+  add_library(heddle::compiled INTERFACE IMPORTED ${ARGN})
+  target_compile_definitions(heddle::compiled
+                             INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:HEDDLE_COMPILED=1>")
+  target_sources(heddle::compiled INTERFACE "${heddle_include_directory}/heddle/compiled.cpp")
+  target_link_libraries(heddle::compiled INTERFACE heddle::heddle)
+endmacro()
+
+# A build that compiles fast and runs slowly: statements are interpreted.
 macro(heddle_find_unfused)
+  if(NOT TARGET heddle::compiled)
+    heddle_find_compiled(${ARGN})
+  endif()
   add_library(heddle::unfused INTERFACE IMPORTED ${ARGN})
-  target_compile_definitions(heddle::unfused
-                             INTERFACE HEDDLE_UNFUSED=1
-                                       "$<$<COMPILE_LANGUAGE:CXX>:HEDDLE_EXTERN_INTERPRETER=1>")
-  target_sources(heddle::unfused INTERFACE "${heddle_include_directory}/heddle/unfused.cpp")
-  target_link_libraries(heddle::unfused INTERFACE heddle::heddle)
+  target_compile_definitions(heddle::unfused INTERFACE HEDDLE_UNFUSED=1)
+  target_link_libraries(heddle::unfused INTERFACE heddle::compiled)
 endmacro()

@@ -147,6 +147,14 @@ def build(program, optimisation, directory):
                  max(r.memory for r in runs), symbol, stripped_size(path))
 
 
+def with_shared_unit(program, optimisation, directory):
+    """The program where what units share was compiled before, as the libraries of peers were."""
+    flags = (*program.flags, "-DHEDDLE_COMPILED")
+    unit = directory / f"{program.name}.compiled.o"
+    run(["g++", *flags, *optimisation.split(), "-c", ROOT / "include" / "heddle" / "compiled.cpp", "-o", unit])
+    return Program(program.name + "_compiled", program.sources, flags, (unit, *program.libraries))
+
+
 def precompile(header, flags, directory):
     """A precompiled header, to be given to -include."""
     path = directory / "precompiled.hpp"

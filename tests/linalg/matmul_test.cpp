@@ -362,3 +362,33 @@ TEST_CASE("batches of rows times one matrix are one product") {
   CHECK(p.batches() == 1);
   CHECK(p.m == 20);
 }
+
+TEST_CASE("one row or one column: a vector times a matrix that lies either way") {
+  for (const std::int64_t k : {1, 2, 7, 8, 15, 16, 17, 33, 100, 784}) {
+    for (const std::int64_t n : {1, 2, 3, 4, 5, 8, 10, 31, 32, 33, 100}) {
+      CAPTURE(k);
+      CAPTURE(n);
+      // small integers: sums of any order are exact
+      const auto x = random_integers<float, 2>({1, k}, 1);
+      const auto column = random_integers<float, 2>({k, 2}, 2);
+      const auto by_lines = random_integers<float, 2>({k, n}, 3);
+      const auto by_results = random_integers<float, 2>({n, k}, 4);
+      const tensor<float, 2> lines = matmul(x, by_lines);
+      const tensor<float, 2> dots = matmul(x, by_results.transpose());
+      const tensor<float, 2> of_column = matmul(by_results, x.transpose());
+      const tensor<float, 2> strided = matmul(by_results, column(all, slice(0, 1)));
+      for (std::int64_t j = 0; j < n; ++j) {
+        double line = 0, dot = 0, apart = 0;
+        for (std::int64_t i = 0; i < k; ++i) {
+          line += static_cast<double>(x(0, i)) * by_lines(i, j);
+          dot += static_cast<double>(x(0, i)) * by_results(j, i);
+          apart += static_cast<double>(column(i, 0)) * by_results(j, i);
+        }
+        REQUIRE(lines(0, j) == line);
+        REQUIRE(dots(0, j) == dot);
+        REQUIRE(of_column(j, 0) == dot);
+        REQUIRE(strided(j, 0) == apart);
+      }
+    }
+  }
+}

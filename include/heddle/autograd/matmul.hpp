@@ -270,6 +270,11 @@ handle<tape_node> record_product(const recorded_matrix& a, bool a_transposed,
   return make_handle<product_node<T, Configuration>>(a, a_transposed, b, b_transposed, result,
                                                      where);
 }
+#if defined(HEDDLE_WITH_ONEDNN) || defined(HEDDLE_PORTABLE_GEMM)
+HEDDLE_ONCE(handle<tape_node> record_product<float, configuration>(const recorded_matrix&, bool,
+                                                                   const recorded_matrix&, bool,
+                                                                   const recorded_matrix&, device));
+#endif
 
 /// A leaf of matmul as matrices: a vector becomes a row or a column.
 template <class T, int Rank>

@@ -112,5 +112,7 @@ void detail::move_node<T, Rank>::run_recorded(backward_pass_state& pass) {
   sent.source = moved.place();
   pass.deliver<T>(edge_, static_cast<gradient&&>(sent), element_count(extents_), from_);
 }
+HEDDLE_ONCE(variable<float, 1> to(const variable<float, 1>&, device));
+HEDDLE_ONCE(variable<float, 2> to(const variable<float, 2>&, device));
 
 }  // namespace heddle::inline v0

@@ -515,12 +515,14 @@ auto evaluate_recorded(const E&... e) {
 }
 
 /// Runs backward from one output with a seed.
-inline void run_backward(const edge& root, gradient seed, backward_options options) {
+template <class Configuration = configuration>
+void run_backward(const edge& root, gradient seed, backward_options options) {
   backward_pass_state pass(options);
   pass.add_root(root, static_cast<gradient&&>(seed));
   pass.start();
   pass.run();
 }
+HEDDLE_ONCE(void run_backward<configuration>(const edge&, gradient, backward_options));
 
 [[noreturn]] HEDDLE_COLD inline void raise_not_recorded() {
   raise<state_error>(
@@ -554,7 +556,7 @@ void variable<T, Rank>::backward(const tensor<T, Rank>& seed, backward_options o
         "heddle::backward: create_graph is for grad(output, inputs), which returns the recorded "
         "gradients; leaves collect tensors");
   }
-  detail::run_backward(place_, detail::gradient_of(seed), options);
+  detail::run_backward<>(place_, detail::gradient_of(seed), options);
 }
 
 }  // namespace heddle::inline v0

@@ -47,9 +47,9 @@ handle<tape_node> record_interpreted(const exec::traced_bound& b, std::vector<ed
   }
   return make_handle<interpreted_node<Configuration>>(static_cast<derivative_request&&>(r));
 }
-#if defined(HEDDLE_EXTERN_INTERPRETER)
-extern template handle<tape_node> record_interpreted<configuration>(const exec::traced_bound&,
-                                                                    std::vector<edge>&&);
+#if defined(HEDDLE_UNFUSED)
+HEDDLE_ONCE(handle<tape_node> record_interpreted<configuration>(const exec::traced_bound&,
+                                                                std::vector<edge>&&));
 #endif
 
 template <class Configuration, class... E>

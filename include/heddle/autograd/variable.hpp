@@ -201,6 +201,8 @@ void backward_pass_state::deliver(const edge& to, gradient&& g, std::int64_t cou
     place = gradient_of(evaluate_in<Configuration>(target + more));
   }
 }
+HEDDLE_ONCE(void backward_pass_state::deliver<float, configuration>(const edge&, gradient&&,
+                                                                    std::int64_t, device));
 
 /// The leaf of a variable of type T and rank Rank.
 template <class T, int Rank>
@@ -232,6 +234,9 @@ class typed_leaf final : public gradient_leaf {
   extents<Rank> extents_;
   mutex guard_;
 };
+HEDDLE_ONCE(class typed_leaf<float, 0>);
+HEDDLE_ONCE(class typed_leaf<float, 1>);
+HEDDLE_ONCE(class typed_leaf<float, 2>);
 
 [[noreturn]] HEDDLE_COLD inline void raise_not_leaf(const char* function) {
   raise<state_error>("heddle::", function,

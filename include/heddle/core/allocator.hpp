@@ -54,10 +54,27 @@ constexpr std::size_t bytes_of_class(int block_class) noexcept {
   return static_cast<std::size_t>((block_class & 3) + 5) << ((block_class - 8) / 4 + 7);
 }
 
-// A thread keeps at most 256 KiB of a class, and at least four blocks.
+// The same for small classes, and how many blocks a thread keeps: at most 256 KiB of a class, and
+// at least four blocks. A table: each allocation asks.
+struct small_class {
+  std::uint32_t bytes;
+  std::uint32_t kept;
+};
+struct small_class_table {
+  small_class of[small_classes];
+};
+inline constexpr small_class_table small_class_info = [] {
+  small_class_table table{};
+  for (int c = 0; c < small_classes; ++c) {
+    const std::size_t bytes = bytes_of_class(c);
+    const std::size_t blocks = (std::size_t{256} << 10) / bytes;
+    table.of[c] = {static_cast<std::uint32_t>(bytes),
+                   static_cast<std::uint32_t>(blocks > 256 ? 256 : blocks)};
+  }
+  return table;
+}();
 constexpr int kept_of_class(int block_class) noexcept {
-  const std::size_t blocks = (std::size_t{256} << 10) / bytes_of_class(block_class);
-  return blocks > 256 ? 256 : static_cast<int>(blocks);
+  return static_cast<int>(small_class_info.of[block_class].kept);
 }
 
 struct free_block {
@@ -296,7 +313,7 @@ inline void* allocate_block(std::size_t bytes, int index) {
   const int block_class = class_of_block(bytes);
   if (cache != nullptr && block_class < small_classes) {
     if (void* block = cache->lists[block_class].pop()) {
-      const std::size_t rounded = bytes_of_class(block_class);
+      const std::size_t rounded = small_class_info.of[block_class].bytes;
       cache->cached.store(
           cache->cached.load(std::memory_order_relaxed) - static_cast<std::int64_t>(rounded),
           std::memory_order_relaxed);
@@ -331,7 +348,7 @@ inline void release_block(void* block, std::size_t bytes, int index) noexcept {
     release_slowly(block, block_class, index, cache);
     return;
   }
-  const std::size_t rounded = bytes_of_class(block_class);
+  const std::size_t rounded = small_class_info.of[block_class].bytes;
   block_list& list = cache->lists[block_class];
   list.push(block, rounded);
   cache->cached.store(

@@ -18,6 +18,17 @@
 #define HEDDLE_NOINLINE __attribute__((noinline))
 #define HEDDLE_COLD __attribute__((noinline, cold))
 
+// HEDDLE_COMPILED: what does not depend on a program's own types is compiled once, in
+// heddle/compiled.cpp, instead of in each unit. A header names it where it is complete:
+// HEDDLE_ONCE(class adamw<float>);
+#if defined(HEDDLE_COMPILING)
+#define HEDDLE_ONCE(...) template __VA_ARGS__
+#elif defined(HEDDLE_COMPILED)
+#define HEDDLE_ONCE(...) extern template __VA_ARGS__
+#else
+#define HEDDLE_ONCE(...) static_assert(true, "")
+#endif
+
 // g++ says __SANITIZE_*__, clang says __has_feature.
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)

@@ -83,13 +83,42 @@ std::string text_of(const T& part) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// A part of a message where it is thrown, and how it becomes text.
+struct message_part {
+  const void* what;
+  void (*append)(std::string& message, const void* what);
+
+  template <class T>
+  static message_part of(const T& part) {
+    return {&part, [](std::string& message, const void* what) {
+              message.append(text_of(*static_cast<const T*>(what)));
+            }};
+  }
+  // literals of all lengths are one kind
+  static message_part of(const char* part) {
+    return {part, [](std::string& message, const void* what) {
+              message.append(static_cast<const char*>(what));
+            }};
+  }
+};
+
+template <class Error>
+[[noreturn]] HEDDLE_COLD void raise_parts(const message_part* parts, std::size_t count) {
+  std::string message;
+  for (std::size_t i = 0; i < count; ++i) parts[i].append(message, parts[i].what);
+  throw Error(message);
+}
+
+}  // namespace detail
+
 /// Throws an `Error` whose message is `parts` joined: text, numbers, and anything with a
 /// `to_string` (extents, devices, dtypes).
 template <class Error, class... Parts>
 [[noreturn]] HEDDLE_COLD void raise(const Parts&... parts) {
-  std::string message;
-  (message.append(detail::text_of(parts)), ...);
-  throw Error(message);
+  const detail::message_part all[] = {detail::message_part::of(parts)...};
+  detail::raise_parts<Error>(all, sizeof...(parts));
 }
 
 }  // namespace heddle::inline v0

@@ -296,12 +296,14 @@ class queue final : public stream_state {
   queue* next_ = nullptr;  // guarded by the registry
 };
 
-inline handle<queue> default_queue(device where) {
+template <class Configuration = configuration>
+handle<queue> default_queue(device where) {
   queue_registry& registry = all_queues();
   lock hold(registry.guard);
   queue*& found = registry.defaults[where.index];
   if (found == nullptr) found = make_handle<queue>(where).detach();
   return handle<queue>::share(found);
 }
+HEDDLE_ONCE(handle<queue> default_queue<configuration>(device));
 
 }  // namespace heddle::inline v0::detail

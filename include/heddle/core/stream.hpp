@@ -115,7 +115,7 @@ inline handle<detail::stream_state> detail::state_of(const stream& s) noexcept {
     return stream(where, detail::cuda_backend(where, "default_stream").default_stream(where));
   }
   if (!detail::has_queues(where)) return stream(where, nullptr);
-  return stream(where, detail::default_queue(where));
+  return stream(where, detail::default_queue<>(where));
 }
 
 /// The stream that this thread's work for a device goes to: the innermost `stream_scope`'s, or the

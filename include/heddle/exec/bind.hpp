@@ -3,6 +3,8 @@
 // extents broadcast and that devices agree.
 #pragma once
 
+#include <bit>
+
 #include <heddle/core/memory.hpp>
 #include <heddle/exec/launch.hpp>
 #include <heddle/exec/statement.hpp>
@@ -54,6 +56,24 @@ inline void broadcast_extents(const leaf_view* leaves, const graph::axis_map* ma
       extents[axis] = n;
     }
   }
+}
+
+/// The extents that all leaves have but those of rank 0; null where they differ, or there are none.
+inline const std::int64_t* common_extents(const leaf_view* leaves, int count) {
+  const leaf_view* first = nullptr;
+  for (int i = 0; i < count; ++i) {
+    const leaf_view& l = leaves[i];
+    if (l.rank == 0) continue;
+    if (first == nullptr) {
+      first = &l;
+      continue;
+    }
+    if (l.rank != first->rank) return nullptr;
+    for (int k = 0; k < l.rank; ++k) {
+      if (l.extents[k] != first->extents[k]) return nullptr;
+    }
+  }
+  return first == nullptr ? nullptr : first->extents;
 }
 
 /// Extents of what is reduced, counted, enumerated or returned come from its own operands.
@@ -166,6 +186,7 @@ struct bound {
   scalar_bits scalars[scalar_count + 1];
   std::int64_t extents[graph::max_axes];
   heddle::device device;
+  const std::int64_t* common = nullptr;  ///< of a pointwise statement: what all leaves have
 
   template <class... E>
   explicit bound(const E&... e) {
@@ -184,6 +205,16 @@ struct bound {
   void finish() {
     constexpr auto& t = Statement::table;
     device = detail::common_device(leaves, operands);
+    if constexpr (Statement::pointwise) {
+      common = detail::common_extents(leaves, operands);
+      if (common != nullptr) {
+        constexpr graph::axis_map map = t.output_maps.values[0];
+        for (std::int64_t& extent : extents) extent = 1;
+        constexpr int rank = std::popcount(static_cast<unsigned>(graph::mask_of(map)));
+        for (int k = 0; k < rank; ++k) extents[graph::map_axis(map, k)] = common[k];
+        return;
+      }
+    }
     detail::broadcast_extents(leaves, t.operand_maps.values, operands, extents);
     if constexpr (Statement::size.checks > 0) {
       detail::check_extents(t.checks.values, Statement::size.checks, leaves, t.operand_maps.values,

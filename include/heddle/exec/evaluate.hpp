@@ -127,9 +127,10 @@ HEDDLE_COLD inline void enqueue(const program_entry& entry, const launch& l, lau
   current_stream(where).enqueue(static_cast<queued_launch&&>(q));
 }
 
-inline void submit_entry(const program_entry& entry, launch_counts counts, const operand* inputs,
-                         const operand* outputs, const scalar_bits* scalars,
-                         const std::int64_t* extents, storage* const* owners, device where) {
+template <class Configuration>
+void submit_entry(const program_entry& entry, launch_counts counts, const operand* inputs,
+                  const operand* outputs, const scalar_bits* scalars, const std::int64_t* extents,
+                  storage* const* owners, device where) {
   if (where.is_meta()) return;
   launch l;
   for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = extents[i];
@@ -151,19 +152,31 @@ inline void submit_entry(const program_entry& entry, launch_counts counts, const
     enqueue(entry, l, counts, owners, where);
   }
 }
+HEDDLE_ONCE(void submit_entry<configuration>(const program_entry&, launch_counts, const operand*,
+                                             const operand*, const scalar_bits*,
+                                             const std::int64_t*, storage* const*, device));
 
 /// Runs a program on the stream of its device: at once on cpu(), queued on cpu(i). `owners` are the
 /// storages of operands and outputs.
 template <class Program, class Configuration, int Operands, int Outputs, int Scalars>
 void submit(const operand* inputs, const operand* outputs, const scalar_bits* scalars,
             const std::int64_t* extents, storage* const* owners, device where) {
-  submit_entry(entry_of<Program, Configuration>, {Operands, Outputs, Scalars}, inputs, outputs,
-               scalars, extents, owners, where);
+  submit_entry<Configuration>(entry_of<Program, Configuration>, {Operands, Outputs, Scalars},
+                              inputs, outputs, scalars, extents, owners, where);
 }
 
 /// Runs a bound statement into the given tensors, which have its results' extents.
 template <class Configuration, class Statement, class... T, int... Rank>
 void run_into(const bound<Statement>& b, const tensor<T, Rank>&... results) {
+  if constexpr (Statement::pointwise) {
+    const bool plain = b.common != nullptr && b.device.is_inline() &&
+                       profiler::active().load(std::memory_order_acquire) == nullptr;
+    if (plain && (host::run_pointwise<typename Statement::program, Configuration>(
+                      b.leaves, b.common, b.scalars, results) &&
+                  ...)) {
+      return;
+    }
+  }
   operand inputs[Statement::operand_count + 1];
   b.bind_operands(inputs);
   const operand outputs[] = {operand_of(results)...};

@@ -148,6 +148,17 @@ struct statement {
     detail::fill(t.checks, f.checks);
     return t;
   }();
+  /// Whether there is one result, and each operand has its axes, in its order, or rank 0: where
+  /// their extents are equal, too, nothing is broadcast.
+  static constexpr bool pointwise = [] {
+    const graph::axis_map map = table.output_maps.values[0];
+    bool same = output_count == 1 && size.checks == 0 && graph::mask_of(map) != 0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(size.operands); ++i) {
+      const graph::axis_map of_operand = table.operand_maps.values[i];
+      same = same && (of_operand == map || graph::mask_of(of_operand) == 0);
+    }
+    return same;
+  }();
 };
 
 }  // namespace exec

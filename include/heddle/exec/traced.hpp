@@ -2,9 +2,6 @@
 // Statements as HEDDLE_UNFUSED runs them: traced when they first run instead of by the compiler,
 // and interpreted node by node. Such a build compiles in a fraction of the time and runs slowly;
 // what it computes is the same but for rounding.
-//
-// With HEDDLE_EXTERN_INTERPRETER what all statements share is compiled once, in heddle/unfused.cpp,
-// instead of in each unit.
 #pragma once
 
 #include <heddle/exec/bind.hpp>
@@ -116,21 +113,16 @@ void submit_traced(const traced_bound& b, const operand* outputs, storage* const
   submit_interpreted<Configuration>(static_cast<interpreted_launch&&>(l), b.device);
 }
 
-#if defined(HEDDLE_EXTERN_INTERPRETER)
-extern template traced_statement make_traced<configuration>(void (*)(heddle::detail::tracer&,
-                                                                     symbol*),
-                                                            int);
-extern template void finish_binding<configuration>(traced_bound&);
-extern template interpreted_launch begin_launch<configuration>(const traced_bound&);
-extern template void submit_traced<configuration>(const traced_bound&, const operand*,
-                                                  storage* const*, int);
+#if defined(HEDDLE_UNFUSED)
+HEDDLE_ONCE(traced_statement make_traced<configuration>(void (*)(heddle::detail::tracer&, symbol*),
+                                                        int));
 #endif
+HEDDLE_ONCE(void finish_binding<configuration>(traced_bound&));
+HEDDLE_ONCE(interpreted_launch begin_launch<configuration>(const traced_bound&));
+HEDDLE_ONCE(void submit_traced<configuration>(const traced_bound&, const operand*, storage* const*,
+                                              int));
 
 }  // namespace detail
-
-#if defined(HEDDLE_EXTERN_INTERPRETER)
-extern template void submit_interpreted<configuration>(interpreted_launch&&, device);
-#endif
 
 /// The trace of expressions of these types, made once.
 template <class Configuration, class... E>

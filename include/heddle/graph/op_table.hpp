@@ -357,9 +357,12 @@ using builtin_ops = op_list<std::make_integer_sequence<int, builtin_elementwise>
 
 }  // namespace detail
 
+template <class>
 constexpr const op_info& builtin_info(op code) {
   return *detail::builtin_ops::infos[static_cast<int>(code) - detail::first_elementwise];
 }
+
+HEDDLE_ONCE(const op_info& builtin_info<void>(op));
 
 /// The description of an element-wise op; built-in, or one of the user ops given.
 constexpr const op_info& find_info(op code, const list<const op_info*>& user_ops) {

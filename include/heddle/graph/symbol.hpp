@@ -227,6 +227,7 @@ constexpr symbol apply(const op_info& info, const symbol* operands) {
 }
 
 /// The description of a built-in element-wise op: op_table.hpp.
+template <class = void>
 constexpr const op_info& builtin_info(op code);
 
 constexpr symbol record(op code, const symbol& a) { return apply(builtin_info(code), &a); }

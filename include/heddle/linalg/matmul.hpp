@@ -5,6 +5,7 @@
 
 #include <heddle/exec/evaluate.hpp>
 #include <heddle/linalg/backend.hpp>
+#include <heddle/linalg/gemv.hpp>
 #include <heddle/linalg/onednn.hpp>
 #include <heddle/linalg/portable.hpp>
 #include <heddle/linalg/product.hpp>
@@ -43,6 +44,10 @@ void run_product(const product& p, const T* a, const T* b, T* c) {
     if constexpr (std::is_same_v<T, float>) {
       if (portable::is_outer(p)) {
         portable::outer<T, Configuration>(p, a, b, c);
+        return;
+      }
+      if (is_gemv(p)) {
+        gemv<T, Configuration>(p, a, b, c);
         return;
       }
       onednn::multiply<Configuration>(p, a, b, c);
@@ -179,6 +184,11 @@ void launch_product(product& p, elements<const T> a, elements<const T> b, elemen
   };
   current_stream(where).enqueue(task{p, std::move(a), std::move(b), std::move(c)});
 }
+#if defined(HEDDLE_WITH_ONEDNN) || defined(HEDDLE_PORTABLE_GEMM)
+HEDDLE_ONCE(void launch_product<float, configuration>(product&, elements<const float>,
+                                                      elements<const float>, elements<float>,
+                                                      std::int64_t, device));
+#endif
 
 template <class T, int Rank>
 elements<const T> elements_of(const tensor<T, Rank>& t) {

@@ -98,11 +98,13 @@ panel_kernel<C> panel_kernel_for(exec::isa level) {
 /// to[j] = factor * from[j].
 template <class C>
 HEDDLE_INLINE void scale_line(C* to, const C* from, C factor, std::int64_t count) {
-  using loaded = typename lanes<C>::unaligned;
+  constexpr int step = 32;  // a few vectors of any instruction set
   std::int64_t j = 0;
-  for (; j + lanes<C>::width <= count; j += lanes<C>::width) {
-    *reinterpret_cast<loaded*>(to + j) = factor * *reinterpret_cast<const loaded*>(from + j);
+  for (; j + step <= count; j += step) {
+    HEDDLE_LANE_LOOP
+    for (int l = 0; l < step; ++l) to[j + l] = factor * from[j + l];
   }
+  HEDDLE_LANE_LOOP
   for (; j < count; ++j) to[j] = factor * from[j];
 }
 /// Rows first … last of an outer product.

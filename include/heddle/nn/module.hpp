@@ -75,11 +75,10 @@ class member_visitor {
                   "parameters, which would be neither named, saved nor trained; list a "
                   "nn::module_list or nn::sequential");
     if constexpr (detail::is_parameter<X>) {
-      if (member.defined()) found_.parameters.push_back({qualified(name), &member.state_handle()});
+      if (member.defined()) add_parameter<>(name, member.state_handle());
     } else if constexpr (module<X>) {
       const std::size_t length = prefix_.size();
-      found_.modules.push_back({qualified(name), &member, &detail::kind_of_module<X>()});
-      prefix_.append(name).push_back('.');
+      enter<>(name, &member, detail::kind_of_module<X>());
       member.visit_members(*this);
       prefix_.resize(length);
     } else if constexpr (std::is_same_v<X, training_flag>) {
@@ -95,11 +94,24 @@ class member_visitor {
   }
 
  private:
-  std::string qualified(std::string_view name) const { return prefix_ + std::string(name); }
+  template <class Configuration = configuration>
+  void add_parameter(std::string_view name, handle<detail::parameter_state>& slot) {
+    found_.parameters.push_back({prefix_ + std::string(name), &slot});
+  }
+  template <class Configuration = configuration>
+  void enter(std::string_view name, const void* address, const detail::module_kind& kind) {
+    prefix_.append(name);
+    found_.modules.push_back({prefix_, address, &kind});
+    prefix_.push_back('.');
+  }
 
   detail::module_members& found_;
   std::string prefix_;
 };
+HEDDLE_ONCE(void member_visitor::add_parameter<configuration>(std::string_view,
+                                                              handle<detail::parameter_state>&));
+HEDDLE_ONCE(void member_visitor::enter<configuration>(std::string_view, const void*,
+                                                      const detail::module_kind&));
 
 namespace detail {
 
@@ -129,7 +141,8 @@ inline module_members members_of(const module_call& call) {
   return found;
 }
 
-inline void name_parameters(const module_members& found) {
+template <class Configuration = configuration>
+void name_parameters(const module_members& found) {
   bool encloses = false;
   for (const auto& p : found.parameters) encloses = encloses || p.name.find('.') != p.name.npos;
   const lock hold(naming_guard);
@@ -137,6 +150,7 @@ inline void name_parameters(const module_members& found) {
     (*slot)->become(name, encloses, found.root, found.root_kind);
   }
 }
+HEDDLE_ONCE(void name_parameters<configuration>(const module_members&));
 
 template <class M>
 const module_kind& kind_of_module() noexcept {
@@ -147,7 +161,8 @@ const module_kind& kind_of_module() noexcept {
 }
 
 /// "fc1, fc2" split at the commas, each name with its member.
-inline std::string_view first_name(std::string_view& names) {
+template <class Configuration = configuration>
+std::string_view first_name(std::string_view& names) {
   const std::size_t comma = names.find(',');
   std::string_view name = names.substr(0, comma);
   names.remove_prefix(comma == names.npos ? names.size() : comma + 1);
@@ -155,10 +170,11 @@ inline std::string_view first_name(std::string_view& names) {
   while (!name.empty() && name.back() == ' ') name.remove_suffix(1);
   return name;
 }
+HEDDLE_ONCE(std::string_view first_name<configuration>(std::string_view&));
 template <class... Members>
 void visit_listed(member_visitor& visitor, [[maybe_unused]] std::string_view names,
                   Members&... members) {
-  (visitor(first_name(names), members), ...);
+  (visitor(first_name<>(names), members), ...);
 }
 
 /// The first parameter or buffer among the members themselves; null if there is none.

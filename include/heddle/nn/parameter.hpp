@@ -239,6 +239,8 @@ class typed_parameter final : public parameter_state {
   std::conditional_t<is_floating(dtype_of<T>), variable<T, Rank>, tensor<T, Rank>> held_;
   bool requires_grad_ = true;
 };
+HEDDLE_ONCE(class typed_parameter<float, 1>);
+HEDDLE_ONCE(class typed_parameter<float, 2>);
 
 /// What parameters and buffers of any dtype and rank have in common.
 class parameter_handle {

@@ -72,12 +72,13 @@ using named_tensors = std::vector<std::pair<std::string, any_tensor>>;
 /// What `parameters` returns and optimizers take: handles, so copies of the list share the values.
 using parameter_list = std::vector<any_parameter>;
 
-/// All parameters with their qualified names, in the order of the members; one that several members
-/// share comes once, under its first name. Nothing is materialised. Buffers are not among them.
-template <class M>
-[[nodiscard]] std::vector<std::pair<std::string, any_parameter>> named_parameters(const M& m) {
-  const detail::module_members found = detail::members_of(m);
-  detail::name_parameters(found);
+namespace detail {
+
+// What is done with a module's members, whatever the module's type.
+
+template <class Configuration = configuration>
+std::vector<std::pair<std::string, any_parameter>> parameters_among(const module_members& found) {
+  name_parameters(found);
   std::vector<std::pair<std::string, any_parameter>> result;
   for (const auto& [name, slot] : found.parameters) {
     bool known = (*slot)->is_buffer;
@@ -86,13 +87,70 @@ template <class M>
   }
   return result;
 }
+HEDDLE_ONCE(std::vector<std::pair<std::string, any_parameter>> parameters_among<configuration>(
+    const module_members&));
+
+template <class Configuration = configuration>
+parameter_list unnamed_parameters_among(const module_members& found) {
+  parameter_list result;
+  for (auto& [name, p] : parameters_among<>(found)) result.push_back(std::move(p));
+  return result;
+}
+HEDDLE_ONCE(parameter_list unnamed_parameters_among<configuration>(const module_members&));
+
+template <class Configuration = configuration>
+named_tensors values_of_members(const module_members& found) {
+  name_parameters(found);
+  named_tensors result;
+  for (const auto& [name, slot] : found.parameters) result.emplace_back(name, (*slot)->value());
+  return result;
+}
+HEDDLE_ONCE(named_tensors values_of_members<configuration>(const module_members&));
+
+template <class Configuration = configuration>
+void move_members(const module_members& found, device where) {
+  std::vector<std::pair<parameter_state*, parameter_state::moved_values>> moved;
+  for (const auto& each : found.parameters) {
+    parameter_state* const state = each.slot->get();
+    bool known = false;
+    for (const auto& other : moved) known = known || other.first == state;
+    if (!known) moved.emplace_back(state, state->copies_on(where));
+  }
+  for (const auto& [state, values] : moved) state->keep(where, values);
+}
+HEDDLE_ONCE(void move_members<configuration>(const module_members&, device));
+
+/// Gives members copies of what they share with another module.
+template <class Configuration = configuration>
+void replace_by_copies(const module_members& found) {
+  std::vector<std::pair<handle<parameter_state>, handle<parameter_state>>> made;
+  for (const auto& [name, slot] : found.parameters) {
+    handle<parameter_state> fresh;
+    for (const auto& [old, copied] : made) {
+      if (old == *slot) fresh = copied;
+    }
+    if (!fresh) {
+      fresh = (*slot)->clone();
+      made.emplace_back(*slot, fresh);
+    }
+    *slot = fresh;
+  }
+}
+HEDDLE_ONCE(void replace_by_copies<configuration>(const module_members&));
+
+}  // namespace detail
+
+/// All parameters with their qualified names, in the order of the members; one that several members
+/// share comes once, under its first name. Nothing is materialised. Buffers are not among them.
+template <class M>
+[[nodiscard]] std::vector<std::pair<std::string, any_parameter>> named_parameters(const M& m) {
+  return detail::parameters_among<>(detail::members_of(m));
+}
 
 /// All parameters, for optimizers.
 template <class M>
 [[nodiscard]] parameter_list parameters(const M& m) {
-  parameter_list result;
-  for (auto& [name, p] : named_parameters(m)) result.push_back(std::move(p));
-  return result;
+  return detail::unnamed_parameters_among<>(detail::members_of(m));
 }
 
 /// The number of elements of all parameters; nothing is materialised.
@@ -107,16 +165,13 @@ template <class M>
 /// names are PyTorch's for the same structure: fc1.weight, layers.0.bias.
 template <class M>
 [[nodiscard]] named_tensors state_dict(const M& m) {
-  const detail::module_members found = detail::members_of(m);
-  detail::name_parameters(found);
-  named_tensors result;
-  for (const auto& [name, slot] : found.parameters) result.emplace_back(name, (*slot)->value());
-  return result;
+  return detail::values_of_members<>(detail::members_of(m));
 }
 
 namespace detail {
 
-inline void load_members(const module_members& found, const named_tensors& values, bool strict) {
+template <class Configuration = configuration>
+void load_members(const module_members& found, const named_tensors& values, bool strict) {
   std::string missing, unexpected, different;
   const auto add = [](std::string& list, const std::string& what) {
     list += (list.empty() ? "" : ", ") + what;
@@ -165,6 +220,7 @@ inline void load_members(const module_members& found, const named_tensors& value
     if (value != nullptr) any_parameter(*slot).copy_(*value);
   }
 }
+HEDDLE_ONCE(void load_members<configuration>(const module_members&, const named_tensors&, bool));
 
 }  // namespace detail
 
@@ -175,7 +231,7 @@ inline void load_members(const module_members& found, const named_tensors& value
 template <class M, class Values = named_tensors>
 void load_state_dict(const M& m, const Values& values, bool strict = true) {
   const detail::module_members found = detail::members_of(m);
-  detail::name_parameters(found);
+  detail::name_parameters<>(found);
   named_tensors list;
   for (const auto& [name, value] : values) list.emplace_back(std::string(name), any_tensor(value));
   detail::load_members(found, list, strict);
@@ -185,15 +241,7 @@ void load_state_dict(const M& m, const Values& values, bool strict = true) {
 /// be drawn there. Returns the module. Where it throws, for want of memory, nothing was moved.
 template <class M>
 requires module<M> M& to(M& m, device where) {
-  const detail::module_members found = detail::members_of(m);
-  std::vector<std::pair<detail::parameter_state*, detail::parameter_state::moved_values>> moved;
-  for (const auto& each : found.parameters) {
-    detail::parameter_state* const state = each.slot->get();
-    bool known = false;
-    for (const auto& other : moved) known = known || other.first == state;
-    if (!known) moved.emplace_back(state, state->copies_on(where));
-  }
-  for (const auto& [state, values] : moved) state->keep(where, values);
+  detail::move_members<>(detail::members_of(m), where);
   return m;
 }
 
@@ -203,19 +251,7 @@ requires module<M>
 [[nodiscard]] M clone(const M& m) {
   M copy = m;
   detail::name_parameters(detail::members_of(m));
-  const detail::module_members found = detail::members_of(copy, true);
-  std::vector<std::pair<handle<detail::parameter_state>, handle<detail::parameter_state>>> made;
-  for (const auto& [name, slot] : found.parameters) {
-    handle<detail::parameter_state> fresh;
-    for (const auto& [old, copied] : made) {
-      if (old == *slot) fresh = copied;
-    }
-    if (!fresh) {
-      fresh = (*slot)->clone();
-      made.emplace_back(*slot, fresh);
-    }
-    *slot = fresh;
-  }
+  detail::replace_by_copies<>(detail::members_of(copy, true));
   return copy;
 }
 

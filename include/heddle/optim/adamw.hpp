@@ -89,6 +89,10 @@ class adamw : public detail::optimizer<2, T...> {
     detail::load_slots(this->slots(), {".exp_avg", ".exp_avg_sq"}, values);
   }
 };
+namespace detail {
+HEDDLE_ONCE(class optimizer<2, float>);
+}  // namespace detail
+HEDDLE_ONCE(class adamw<float>);
 adamw(const parameter_list&)->adamw<float>;
 adamw(const parameter_list&, adamw_options)->adamw<float>;
 

@@ -111,6 +111,10 @@ class sgd : public detail::optimizer<1, T...> {
  private:
   std::vector<exec::multi_group<2>> plain_;
 };
+namespace detail {
+HEDDLE_ONCE(class optimizer<1, float>);
+}  // namespace detail
+HEDDLE_ONCE(class sgd<float>);
 sgd(const parameter_list&)->sgd<float>;
 sgd(const parameter_list&, sgd_options)->sgd<float>;
 

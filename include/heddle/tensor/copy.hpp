@@ -284,8 +284,9 @@ inline bool copy_by_cuda(const element_range& to, const element_range& from,
 /// Copies between host storages, in the order of the source's stream: at once where that is inline.
 /// The destination is new: nothing else uses it yet. Its stream waits, so that a stage that hands
 /// on its result never waits for the one that receives it.
-inline void copy_elements(const element_range& to, const element_range& from,
-                          const std::int64_t* extents, int rank, std::size_t element_size) {
+template <class Configuration = configuration>
+void copy_elements(const element_range& to, const element_range& from, const std::int64_t* extents,
+                   int rank, std::size_t element_size) {
   const device source = from.held->device();
   const device destination = to.held->device();
   if (source.is_meta() || destination.is_meta()) return;
@@ -307,6 +308,8 @@ inline void copy_elements(const element_range& to, const element_range& from,
   sent.record(sender);
   sent.wait(current_stream(destination));
 }
+HEDDLE_ONCE(void copy_elements<configuration>(const element_range&, const element_range&,
+                                              const std::int64_t*, int, std::size_t));
 
 /// Copies into elements that are in use, on the destination's stream: after the work before it on
 /// both streams, and before what follows on either.
@@ -329,8 +332,9 @@ inline void overwrite_elements(const element_range& to, const element_range& fro
 }
 
 /// Writes one element to all places of a range, in the order of its device's stream.
-inline void fill_elements(const element_range& to, const void* element, const std::int64_t* extents,
-                          int rank, std::size_t element_size) {
+template <class Configuration = configuration>
+void fill_elements(const element_range& to, const void* element, const std::int64_t* extents,
+                   int rank, std::size_t element_size) {
   const device where = to.held->device();
   if (where.is_meta()) return;
   if (where.is_cuda()) [[unlikely]] {
@@ -346,6 +350,8 @@ inline void fill_elements(const element_range& to, const void* element, const st
   std::memcpy(job.element, element, element_size);
   queue.enqueue(std::move(job));
 }
+HEDDLE_ONCE(void fill_elements<configuration>(const element_range&, const void*,
+                                              const std::int64_t*, int, std::size_t));
 
 /// Makes elements readable in the caller: waits for their device. Throws device_error where they
 /// are not in host memory, state_error where there are none.

@@ -110,6 +110,21 @@ inline void scatter(std::byte* table, const gather_strides& g, const std::byte* 
   }
 }
 
+/// Calls f with an unsigned integer of `size` bytes.
+template <class F>
+void with_element_of_size(std::size_t size, F f) {
+  switch (size) {
+    case 1:
+      return f(std::uint8_t{});
+    case 2:
+      return f(std::uint16_t{});
+    case 4:
+      return f(std::uint32_t{});
+    default:
+      return f(std::uint64_t{});
+  }
+}
+
 /// Moves count elements of `size` bytes between a strided place and a contiguous one.
 template <bool Pack>
 inline void move_strided(std::byte* to, const std::byte* from, std::int64_t stride,
@@ -123,16 +138,17 @@ inline void move_strided(std::byte* to, const std::byte* from, std::int64_t stri
       __builtin_memcpy(target, source, sizeof(T));
     }
   };
-  switch (size) {
-    case 1:
-      return move(std::uint8_t{});
-    case 2:
-      return move(std::uint16_t{});
-    case 4:
-      return move(std::uint32_t{});
-    default:
-      return move(std::uint64_t{});
-  }
+  with_element_of_size(size, move);
+}
+
+/// What fills a partial block up is computed with, and dropped: the first lane's element.
+inline void fill_up(std::byte* lanes, std::int64_t count, std::size_t size) {
+  with_element_of_size(size, [&](auto element) {
+    using T [[gnu::may_alias]] = decltype(element);
+    T* const to = reinterpret_cast<T*>(lanes);
+    const T first = to[0];
+    for (std::int64_t i = count; i < lane_width; ++i) to[i] = first;
+  });
 }
 
 }  // namespace heddle::inline v0::exec::host::detail

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The short way through: element-wise programs over operands that all lie contiguous with one shape
-// are one run of lanes, and need none of the loop nest's bookkeeping.
+// are one run of lanes, and need none of the loop nest's bookkeeping. Where some operands lack the
+// outer axes, as a bias does, they are one run for each row.
 #pragma once
 
+#include <heddle/exec/bind.hpp>
+#include <heddle/exec/host/nontemporal.hpp>
 #include <heddle/exec/host/run.hpp>
 
 namespace heddle::inline v0::exec::host {
@@ -21,9 +24,11 @@ constexpr bool is_flat_plan(const Plan& p, int node_count) {
   bool flat = p.sizes.nests == 1 && p.sizes.passes == 1 && p.sizes.reductions == 0;
   flat = flat && domain != 0 && p.nests[0].barrier == 0 && !p.nests[0].scatters;
   flat = flat && p.sizes.reads <= max_flat_reads && p.sizes.outputs <= max_flat_outputs;
+  // what lacks the innermost axis is one element for all lanes of a kernel's run
+  const int inner = p.passes[0].inner;
   for (int i = 0; flat && i < static_cast<int>(p.sizes.reads); ++i) {
     const graph::axis_mask mask = graph::mask_of(p.reads[i].map);
-    flat = mask == 0 || mask == domain;
+    flat = mask == 0 || (inner >= 0 && (mask >> inner & 1) != 0);
   }
   for (int i = 0; flat && i < static_cast<int>(p.sizes.outputs); ++i) {
     flat = graph::mask_of(p.outputs[i].map) == domain;
@@ -69,6 +74,7 @@ struct flat_operand {
   std::uint8_t size = 0;  ///< bytes per lane; 0: one element for all
   dtype type = dtype::f32;
   std::uint8_t rank = 0;
+  graph::axis_mask missing = 0;  ///< axes of the iteration space that it repeats along
   std::uint8_t positions[graph::max_axes] = {};
   std::uint8_t axes[graph::max_axes] = {};
 };
@@ -81,8 +87,10 @@ struct flat_plan {
   flat_operand operands[max_flat_operands] = {};
 };
 
-constexpr flat_operand make_flat_operand(std::uint16_t slot, graph::axis_map map, dtype type) {
+constexpr flat_operand make_flat_operand(std::uint16_t slot, graph::axis_map map, dtype type,
+                                         graph::axis_mask domain) {
   flat_operand o;
+  o.missing = static_cast<graph::axis_mask>(domain & ~graph::mask_of(map));
   o.slot = slot;
   o.type = type;
   for (int i = 0; i < graph::max_axes; ++i) {
@@ -100,13 +108,14 @@ consteval flat_plan make_flat_plan() {
   const auto& p = plan_of<Program>;
   flat_plan f;
   const pass_info pass = p.passes[0];
+  const graph::axis_mask domain = p.nests[0].domain;
   for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) {
     const read_info& r = p.reads[p.pass_reads[pass.first_read + i]];
-    f.operands[f.reads++] = make_flat_operand(r.slot, r.map, r.type);
+    f.operands[f.reads++] = make_flat_operand(r.slot, r.map, r.type, domain);
   }
   for (int i = 0; i < static_cast<int>(p.sizes.outputs); ++i) {
     const output_info& out = p.outputs[i];
-    f.operands[f.reads + f.outputs++] = make_flat_operand(out.slot, out.map, out.type);
+    f.operands[f.reads + f.outputs++] = make_flat_operand(out.slot, out.map, out.type, domain);
     f.operands[f.reads + f.outputs - 1].size = static_cast<std::uint8_t>(size_of(out.type));
   }
   for (int axis = 0; axis < graph::max_axes; ++axis) {
@@ -117,32 +126,68 @@ consteval flat_plan make_flat_plan() {
   return f;
 }
 
-/// Up to a block's bytes; a call of the C library's would cost as much as the kernel.
+/// The first and the last Bytes of a range no longer than both.
+template <std::size_t Bytes>
+HEDDLE_INLINE void copy_ends(std::byte* to, const std::byte* from, std::int64_t bytes) {
+  const std::int64_t last = bytes - static_cast<std::int64_t>(Bytes);
+  __builtin_memcpy(to, from, Bytes);
+  __builtin_memcpy(to + last, from + last, Bytes);
+}
+/// Up to a block's bytes, between buffers; a call of the C library's would cost as much as the
+/// kernel.
 inline void copy_short(std::byte* to, const std::byte* from, std::int64_t bytes) {
-  std::int64_t i = 0;
-  for (; i + 16 <= bytes; i += 16) __builtin_memcpy(to + i, from + i, 16);
-  for (; i + 4 <= bytes; i += 4) __builtin_memcpy(to + i, from + i, 4);
-  for (; i < bytes; ++i) to[i] = from[i];
+  while (bytes > 64) {
+    __builtin_memcpy(to, from, 32);
+    to += 32;
+    from += 32;
+    bytes -= 32;
+  }
+  if (bytes >= 32) return copy_ends<32>(to, from, bytes);
+  if (bytes >= 16) return copy_ends<16>(to, from, bytes);
+  if (bytes >= 8) return copy_ends<8>(to, from, bytes);
+  if (bytes >= 4) return copy_ends<4>(to, from, bytes);
+  for (std::int64_t i = 0; i < bytes; ++i) to[i] = from[i];
 }
 
-/// Adds staged lanes to the outputs that accumulate, writes the other staged ones.
-inline void put_flat_lanes(const launch& l, const flat_plan& plan, std::byte* const* pointers,
+/// Where the last partial block of each operand is staged. What earlier calls left in the lanes
+/// that do not count is computed with and dropped; integers and floating numbers are apart, so that
+/// it is no subnormal number, with which processors are slow.
+struct flat_buffers {
+  alignas(64) std::byte lanes[2][max_flat_operands][lane_width * 8];
+};
+inline constinit thread_local flat_buffers this_thread_flat_buffers{};
+
+/// Outputs that a kernel writes to a buffer first, by their place in the plan.
+struct flat_staging {
+  std::uint32_t sums = 0;         ///< those that are added to what is there
+  std::uint32_t nontemporal = 0;  ///< those that go past the caches
+
+  bool any() const { return (sums | nontemporal) != 0; }
+  bool holds(int output) const { return ((sums | nontemporal) >> output & 1u) != 0; }
+};
+
+/// Moves staged lanes to where they belong: all outputs of the last block, else those staged.
+inline void put_flat_lanes(const flat_plan& plan, flat_staging staging, std::byte* const* pointers,
                            std::byte* const* staged, std::int64_t first, std::int64_t lanes,
                            bool all) {
-  for (int i = plan.reads; i < plan.reads + plan.outputs; ++i) {
-    const flat_operand& f = plan.operands[i];
-    std::byte* const to = pointers[i] + first * f.size;
-    if (l.outputs[f.slot].accumulates) {
-      exec::detail::add_elements(to, 1, staged[i], lanes, f.type);
+  for (int k = 0; k < plan.outputs; ++k) {
+    const flat_operand& f = plan.operands[plan.reads + k];
+    std::byte* const to = pointers[plan.reads + k] + first * f.size;
+    const std::byte* const from = staged[plan.reads + k];
+    if ((staging.sums >> k & 1u) != 0) {
+      exec::detail::add_elements(to, 1, from, lanes, f.type);
     } else if (all) {
-      copy_short(to, staged[i], lanes * f.size);
+      copy_short(to, from, lanes * f.size);
+    } else if (staging.holds(k)) {
+      copy_nontemporal(to, from, lanes * f.size);
     }
   }
 }
 
-/// Runs whole blocks from lane `first` on where outputs accumulate: those are staged.
-inline void run_flat_sums(kernel call, kernel_frame& f, const launch& l, const flat_plan& plan,
-                          std::byte* const* pointers, std::byte** at, std::int64_t first) {
+/// Runs whole blocks from lane `first` on where outputs are staged.
+inline void run_flat_staged(kernel call, kernel_frame& f, const flat_plan& plan,
+                            flat_staging staging, std::byte* const* pointers, std::byte** at,
+                            std::int64_t first) {
   constexpr std::int64_t most = 8;  // blocks of lanes that are staged at a time
   alignas(64) std::byte buffers[max_flat_outputs][most * lane_width * 8];
   const std::int64_t blocks = f.blocks;
@@ -150,69 +195,132 @@ inline void run_flat_sums(kernel call, kernel_frame& f, const launch& l, const f
     f.blocks = blocks - done < most ? blocks - done : most;
     const std::int64_t lane = first + done * lane_width;
     for (int i = 0; i < plan.reads + plan.outputs; ++i) {
-      const flat_operand& o = plan.operands[i];
-      const bool sums = i >= plan.reads && l.outputs[o.slot].accumulates;
-      at[i] = sums ? buffers[i - plan.reads] : pointers[i] + lane * o.size;
+      const bool buffered = i >= plan.reads && staging.holds(i - plan.reads);
+      at[i] = buffered ? buffers[i - plan.reads] : pointers[i] + lane * plan.operands[i].size;
     }
     call(f);
-    put_flat_lanes(l, plan, pointers, at, lane, f.blocks * lane_width, false);
+    put_flat_lanes(plan, staging, pointers, at, lane, f.blocks * lane_width, false);
   }
+  if (staging.nontemporal != 0) end_nontemporal();
 }
 
 /// Runs lanes [first, last) of one kernel; the last partial block goes through buffers.
 inline void run_flat_lanes(kernel call, const launch& l, const flat_plan& plan,
                            std::byte* const* pointers, std::int64_t first, std::int64_t last,
-                           bool accumulates) {
+                           flat_staging staging) {
+  static constexpr std::int64_t origin[graph::max_axes] = {};
   std::byte* at[max_flat_operands];
   const int count = plan.reads + plan.outputs;
-  for (int i = 0; i < count; ++i) at[i] = pointers[i] + first * plan.operands[i].size;
   std::int64_t bad = 0;
-  const std::int64_t none[graph::max_axes] = {};
   kernel_frame f;
   f.extents = l.extents;
-  f.coordinates = none;
+  f.coordinates = origin;
   f.scalars = l.scalars;
   f.reads = at;
   f.outputs = at + plan.reads;
   f.bad_index = &bad;
   f.blocks = (last - first) / lane_width;
-  if (accumulates) {
-    run_flat_sums(call, f, l, plan, pointers, at, first);
+  if (staging.any()) {
+    run_flat_staged(call, f, plan, staging, pointers, at, first);
   } else if (f.blocks > 0) {
+    for (int i = 0; i < count; ++i) at[i] = pointers[i] + first * plan.operands[i].size;
     call(f);
   }
   const std::int64_t rest = (last - first) % lane_width;
   if (rest == 0) return;
   const std::int64_t done = last - rest;
-  alignas(64) std::byte buffers[max_flat_operands][lane_width * 8];
+  flat_buffers& buffers = this_thread_flat_buffers;
   for (int i = 0; i < count; ++i) {
-    const std::int64_t size = plan.operands[i].size;
-    if (size == 0) continue;
-    at[i] = buffers[i];
-    if (i >= plan.reads) continue;
-    constexpr std::byte zeros[16] = {};
-    for (std::int64_t b = rest * size / 16 * 16; b < lane_width * size; b += 16) {
-      __builtin_memcpy(buffers[i] + b, zeros, 16);
+    const flat_operand& o = plan.operands[i];
+    if (o.size == 0) {
+      at[i] = pointers[i];
+      continue;
     }
-    copy_short(buffers[i], pointers[i] + done * size, rest * size);
+    at[i] = buffers.lanes[is_floating(o.type)][i];
+    if (i < plan.reads) copy_short(at[i], pointers[i] + done * o.size, rest * o.size);
   }
   f.blocks = 1;
   f.valid = static_cast<int>(rest);
   call(f);
-  put_flat_lanes(l, plan, pointers, at, done, rest, true);
+  put_flat_lanes(plan, staging, pointers, at, done, rest, true);
 }
 
-/// Runs a flat program, if its operands lie contiguous over the iteration space.
+/// The outputs that go past the caches. Not what is read in the same place: its lines are in the
+/// caches already.
+inline std::uint32_t nontemporal_outputs(const flat_plan& plan, std::byte* const* pointers,
+                                         std::int64_t count) {
+  std::uint32_t found = 0;
+  for (int k = 0; k < plan.outputs; ++k) {
+    std::byte* const to = pointers[plan.reads + k];
+    bool chosen = is_written_past_caches(count * plan.operands[plan.reads + k].size);
+    for (int i = 0; i < plan.reads; ++i) chosen = chosen && pointers[i] != to;
+    if (chosen) found |= 1u << k;
+  }
+  return found;
+}
+
+/// Runs a flat program row by row: some operands lack the axes in `outer`, and start anew with each
+/// row. Those must be the first axes, and each operand have all of them or none.
+template <class Configuration>
+bool run_flat_rows(const flat_plan& plan, kernel call, const launch& l, std::byte* const* pointers,
+                   flat_staging staging, unsigned outer) {
+  std::int64_t rows = 1;
+  std::int64_t columns = 1;
+  for (int k = 0; k < plan.axis_count; ++k) {
+    const int axis = plan.axes[k];
+    const std::int64_t n = l.extents[axis];
+    if ((outer >> axis & 1u) != 0) {
+      if (columns != 1) return false;
+      rows *= n;
+    } else {
+      if (n != 1 && (outer >> axis) != 0) return false;
+      columns *= n;
+    }
+  }
+  const int count = plan.reads + plan.outputs;
+  std::int64_t steps[max_flat_operands];  // bytes from row to row
+  for (int i = 0; i < count; ++i) {
+    const flat_operand& f = plan.operands[i];
+    const unsigned missing = f.missing & outer;
+    if (missing != 0 && missing != outer) return false;
+    steps[i] = missing == outer ? 0 : columns * f.size;
+  }
+  if (rows * columns > 2 * thread_grain) {
+    staging.nontemporal = nontemporal_outputs(plan, pointers, rows * columns) & ~staging.sums;
+  }
+  const auto share = [&](std::int64_t first, std::int64_t last) {
+    std::byte* at[max_flat_operands];
+    for (int i = 0; i < count; ++i) at[i] = pointers[i] + first * steps[i];
+    for (std::int64_t row = first; row < last; ++row) {
+      run_flat_lanes(call, l, plan, at, 0, columns, staging);
+      for (int i = 0; i < count; ++i) at[i] += steps[i];
+    }
+  };
+  const std::int64_t grain = columns >= thread_grain ? 1 : thread_grain / (columns + 1) + 1;
+  if (rows <= 2 * grain) {
+    share(0, rows);
+  } else {
+    parallel_for<decltype(share)&, Configuration>(0, rows, grain, share);
+  }
+  return true;
+}
+
+/// Runs a flat program, if its operands lie contiguous over the iteration space, or over all but
+/// its outer axes, which they then lack.
 template <class Configuration>
 bool run_flat_plan(const flat_plan& plan, kernel call, const launch& l) {
   std::int64_t strides[graph::max_axes];
   std::int64_t count = 1;
+  unsigned long_axes = 0;
   for (int k = plan.axis_count - 1; k >= 0; --k) {
-    strides[plan.axes[k]] = count;
-    count *= l.extents[plan.axes[k]];
+    const int axis = plan.axes[k];
+    strides[axis] = count;
+    count *= l.extents[axis];
+    long_axes |= static_cast<unsigned>(l.extents[axis] != 1) << axis;
   }
   std::byte* pointers[max_flat_operands];
-  bool accumulates = false;
+  flat_staging staging;
+  unsigned outer = 0;
   for (int i = 0; i < plan.reads + plan.outputs; ++i) {
     const flat_operand& f = plan.operands[i];
     const operand& o = i < plan.reads ? l.inputs[f.slot] : l.outputs[f.slot];
@@ -220,23 +328,84 @@ bool run_flat_plan(const flat_plan& plan, kernel call, const launch& l) {
       const int axis = f.axes[k];
       if (o.strides[f.positions[k]] != strides[axis] && l.extents[axis] != 1) return false;
     }
+    if (f.size != 0) outer |= f.missing & long_axes;
     pointers[i] = o.data;
-    accumulates = accumulates || (i >= plan.reads && o.accumulates);
+    if (i >= plan.reads && o.accumulates) staging.sums |= 1u << (i - plan.reads);
   }
+  if (outer != 0) return run_flat_rows<Configuration>(plan, call, l, pointers, staging, outer);
   if (count <= 2 * thread_grain) {
-    run_flat_lanes(call, l, plan, pointers, 0, count, accumulates);
+    run_flat_lanes(call, l, plan, pointers, 0, count, staging);
     return true;
   }
+  staging.nontemporal = nontemporal_outputs(plan, pointers, count) & ~staging.sums;
   const std::int64_t blocks = (count + lane_width - 1) / lane_width;
   const auto share = [&](std::int64_t first, std::int64_t last) {
     const std::int64_t end = last * lane_width < count ? last * lane_width : count;
-    run_flat_lanes(call, l, plan, pointers, first * lane_width, end, accumulates);
+    run_flat_lanes(call, l, plan, pointers, first * lane_width, end, staging);
   };
   parallel_for<decltype(share)&, Configuration>(0, blocks, thread_grain / lane_width, share);
   return true;
 }
+HEDDLE_ONCE(bool run_flat_plan<configuration>(const flat_plan&, kernel, const launch&));
 
 }  // namespace detail
+
+namespace detail {
+
+/// Whether elements lie contiguous, over those extents.
+inline bool is_row_major(const std::int64_t* extents, const std::int64_t* strides, int rank) {
+  std::int64_t stride = 1;
+  for (int k = rank - 1; k >= 0; --k) {
+    if (strides[k] != stride && extents[k] != 1) return false;
+    stride *= extents[k];
+  }
+  return true;
+}
+
+/// What `run_pointwise` does, whatever the program.
+template <class Configuration>
+bool run_pointwise_plan(const flat_plan& plan, kernel call, const leaf_view* leaves,
+                        const std::int64_t* extents, int rank, const scalar_bits* scalars,
+                        std::byte* result) {
+  std::int64_t count = 1;
+  for (int k = 0; k < rank; ++k) count *= extents[k];
+  if (count > 2 * thread_grain) return false;
+  std::byte* pointers[max_flat_operands];
+  for (int i = 0; i < plan.reads; ++i) {
+    const leaf_view& leaf = leaves[plan.operands[i].slot];
+    if (!is_row_major(leaf.extents, leaf.strides, leaf.rank)) return false;
+    pointers[i] = leaf.data;
+  }
+  pointers[plan.reads] = result;
+  launch l;
+  l.scalars = scalars;
+  run_flat_lanes(call, l, plan, pointers, 0, count, {});
+  return true;
+}
+HEDDLE_ONCE(bool run_pointwise_plan<configuration>(const flat_plan&, kernel, const leaf_view*,
+                                                   const std::int64_t*, int, const scalar_bits*,
+                                                   std::byte*));
+
+}  // namespace detail
+
+/// Runs a small pointwise program whose operands all have the result's extents, or rank 0, and lie
+/// contiguous; false: nothing was done.
+template <class Program, class Configuration, class T, int Rank>
+bool run_pointwise(const leaf_view* leaves, const std::int64_t* extents, const scalar_bits* scalars,
+                   const tensor<T, Rank>& result) {
+  if constexpr (!detail::is_flat<Program>() || !detail::reads_in_order<Program>()) {
+    return false;
+  } else {
+    static constexpr detail::flat_plan plan = detail::make_flat_plan<Program>();
+    for (int k = 0; k < Rank; ++k) {
+      if (result.extents()[k] != extents[k]) return false;
+    }
+    return detail::is_row_major(extents, result.strides().data(), Rank) &&
+           detail::run_pointwise_plan<Configuration>(plan, kernels_of<Program, Configuration>()[0],
+                                                     leaves, extents, Rank, scalars,
+                                                     reinterpret_cast<std::byte*>(result.data()));
+  }
+}
 
 /// Runs the program the short way, if it and its operands allow; false: nothing was done.
 template <class Program, class Configuration>

@@ -79,6 +79,7 @@ struct nest_state {
   std::int64_t inner_extent = 1;
   cursor* cursors;  ///< per pass: reads, values, outputs
   int cursor_count = 0;
+  bool addresses = false;  ///< some cursor is of a gather or scatter
   std::int64_t tasks = 1;
   std::int64_t inner_chunk = 1;  ///< lanes of a task, where the innermost axis is parallel
   std::int64_t inner_chunks = 1;
@@ -90,12 +91,14 @@ constexpr bool is_reducing(const output_info& out) {
          out.kind == graph::item_kind::terminal_reduction;
 }
 
-/// Sets the strides of a cursor from the strides and the map of an operand.
+/// Sets the strides of a new cursor from the strides and the map of an operand.
 inline void place_operand(cursor& c, const operand& o, graph::axis_map map) {
   c.base = o.data;
-  c.has = graph::mask_of(map);
-  for (int axis = 0; axis < graph::max_axes; ++axis) {
-    c.strides[axis] = stride_along(o, map, axis) * c.size;
+  for (int i = graph::max_axes - 1; i >= 0; --i) {
+    const unsigned axis = graph::map_axis(map, i);
+    if (axis >= graph::max_axes) continue;
+    c.strides[axis] = o.strides[i] * c.size;
+    c.has = static_cast<graph::axis_mask>(c.has | 1u << axis);
   }
 }
 
@@ -183,6 +186,7 @@ inline void make_cursors(nest_state& s, std::byte* const* buffers) {
       place_operand(*next, s.l->inputs[r.slot], r.map);
       next->lane = moves(next->has);
       next->direct = r.gathered;
+      s.addresses = s.addresses || r.gathered;
     }
     for (int i = 0; i < pass.value_count; ++i, ++next) {
       const std::uint16_t id = p.pass_values[pass.first_value + i];
@@ -206,6 +210,7 @@ inline void make_cursors(nest_state& s, std::byte* const* buffers) {
         case graph::item_kind::scatter:
           next->direct = out.kind == graph::item_kind::scatter;
           if (next->direct) {
+            s.addresses = true;
             next->type = scatter_type(out.type);
             next->size = static_cast<std::uint8_t>(size_of(next->type));
           }

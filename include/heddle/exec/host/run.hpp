@@ -267,5 +267,6 @@ void run_nests(const plan_view& p, const kernel* kernels, const launch& l) {
     }
   }
 }
+HEDDLE_ONCE(void run_nests<configuration>(const plan_view&, const kernel*, const launch&));
 
 }  // namespace heddle::inline v0::exec::host

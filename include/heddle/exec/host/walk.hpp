@@ -27,7 +27,7 @@ class walker {
     asides_ = take(s.plan->reduction_count * row_bytes);
     packed_ = take(n * row_bytes);
     scattered_ = take(s.info->scatters ? n * row_bytes : 0);
-    prepare_gathers();
+    if (s.addresses) prepare_gathers();
   }
 
   void run(std::int64_t first, std::int64_t last) {
@@ -71,8 +71,9 @@ class walker {
   }
 
   void run_task(std::int64_t task) {
-    const std::int64_t row = task / s_.inner_chunks;
-    const std::int64_t chunk = task % s_.inner_chunks;
+    const bool whole_rows = s_.inner_chunks == 1;
+    const std::int64_t row = whole_rows ? task : task / s_.inner_chunks;
+    const std::int64_t chunk = whole_rows ? 0 : task % s_.inner_chunks;
     for (std::int64_t& c : coordinates_) c = 0;
     std::int64_t rest = row;
     for (int k = s_.outer_count - 1; k >= 0; --k) {
@@ -269,10 +270,7 @@ class walker {
       passed_[i] = lanes_of(i);
       if (!output || c.where == place::segment) {
         move_strided<true>(passed_[i], at, stride, lanes, c.size);
-        // what fills the block up is computed with, and dropped
-        for (std::int64_t l = lanes; l < lane_width; ++l) {
-          __builtin_memcpy(passed_[i] + l * c.size, passed_[i], c.size);
-        }
+        fill_up(passed_[i], lanes, c.size);
       }
     }
     std::int64_t at_lane[graph::max_axes];

@@ -52,5 +52,8 @@ void submit_interpreted(interpreted_launch&& l, device where) {
   current_stream(where).enqueue(
       [l = std::move(l)] { interpret<Configuration>(l.of, l.description()); });
 }
+#if defined(HEDDLE_UNFUSED)
+HEDDLE_ONCE(void submit_interpreted<configuration>(interpreted_launch&&, device));
+#endif
 
 }  // namespace heddle::inline v0::exec
