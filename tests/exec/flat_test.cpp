@@ -93,10 +93,26 @@ TEST_CASE("operands that lack the outer axes: a run for each row") {
       REQUIRE(same_bits(in_place, subtracted(x, b)));
     }
   }
-  // long enough for threads
-  const auto x = numbers(extents<2>{700, 333}, 6);
-  const auto b = numbers(extents<1>{333}, 7);
-  CHECK(same_bits(tensor<float, 2>(x - b), subtracted(x, b)));
+  // short rows together, with some left over; long ones by themselves; enough for threads
+  for (const std::int64_t rows : {205, 700, 3000}) {
+    for (const std::int64_t columns : {1, 10, 32, 33, 48, 333, 600}) {
+      CAPTURE(rows);
+      CAPTURE(columns);
+      const auto x = numbers(extents<2>{rows, columns}, 6);
+      const auto b = numbers(extents<1>{columns}, 7);
+      CHECK(same_bits(tensor<float, 2>(x - b), subtracted(x, b)));
+      const tensor<bool, 2> less = x < b;  // other sizes
+      const tensor<double, 2> wide = cast<double>(x) + cast<double>(b);
+      bool right = true;
+      for (std::int64_t i = 0; i < rows * columns; ++i) {
+        const float of_x = x.data()[i], of_b = b.data()[i % columns];
+        right = right && less.data()[i] == (of_x < of_b) &&
+                wide.data()[i] == static_cast<double>(of_x) + static_cast<double>(of_b);
+      }
+      CHECK(right);
+    }
+  }
+  CHECK(tensor<float, 2>(zeros<float, 2>({0, 5}) + zeros<float, 1>({5})).size() == 0);
 }
 
 TEST_CASE("rows of several axes, some of extent 1") {

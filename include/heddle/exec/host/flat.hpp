@@ -4,6 +4,8 @@
 // outer axes, as a bias does, they are one run for each row.
 #pragma once
 
+#include <numeric>
+
 #include <heddle/exec/bind.hpp>
 #include <heddle/exec/host/nontemporal.hpp>
 #include <heddle/exec/host/run.hpp>
@@ -259,6 +261,16 @@ inline std::uint32_t nontemporal_outputs(const flat_plan& plan, std::byte* const
   return found;
 }
 
+/// Short rows are run several at a time, and what starts anew with each row is repeated for as
+/// many: all of them, or as many as fill whole blocks of lanes.
+constexpr std::int64_t rows_at_a_time(std::int64_t rows, std::int64_t columns) {
+  constexpr std::int64_t most = 2048;  // lanes
+  if (columns >= 512) return 1;
+  if (rows * columns <= most) return rows;
+  const std::int64_t period = lane_width / std::gcd(std::int64_t{lane_width}, columns);
+  return period * columns > most ? 1 : most / (period * columns) * period;
+}
+
 /// Runs a flat program row by row: some operands lack the axes in `outer`, and start anew with each
 /// row. Those must be the first axes, and each operand have all of them or none.
 template <class Configuration>
@@ -277,30 +289,49 @@ bool run_flat_rows(const flat_plan& plan, kernel call, const launch& l, std::byt
       columns *= n;
     }
   }
+  if (rows * columns == 0) return true;
   const int count = plan.reads + plan.outputs;
+  const std::int64_t together = rows_at_a_time(rows, columns);
+  std::byte* starts[max_flat_operands];
   std::int64_t steps[max_flat_operands];  // bytes from row to row
+  std::int64_t repeated = 0;              // bytes of a row that starts anew
   for (int i = 0; i < count; ++i) {
     const flat_operand& f = plan.operands[i];
     const unsigned missing = f.missing & outer;
     if (missing != 0 && missing != outer) return false;
+    starts[i] = pointers[i];
     steps[i] = missing == outer ? 0 : columns * f.size;
+    if (steps[i] == 0) repeated += (columns * f.size + 63) / 64 * 64;
+  }
+  const scratch memory(static_cast<std::size_t>(together > 1 ? repeated * together : 0));
+  std::byte* next = memory.data();
+  for (int i = 0; together > 1 && i < plan.reads; ++i) {
+    const std::int64_t bytes = columns * plan.operands[i].size;
+    if (steps[i] != 0 || bytes == 0) continue;
+    starts[i] = next;
+    for (std::int64_t row = 0; row < together; ++row, next += bytes) {
+      copy_short(next, pointers[i], bytes);
+    }
+    next = memory.data() + (next - memory.data() + 63) / 64 * 64;
   }
   if (rows * columns > 2 * thread_grain) {
     staging.nontemporal = nontemporal_outputs(plan, pointers, rows * columns) & ~staging.sums;
   }
   const auto share = [&](std::int64_t first, std::int64_t last) {
     std::byte* at[max_flat_operands];
-    for (int i = 0; i < count; ++i) at[i] = pointers[i] + first * steps[i];
-    for (std::int64_t row = first; row < last; ++row) {
-      run_flat_lanes(call, l, plan, at, 0, columns, staging);
-      for (int i = 0; i < count; ++i) at[i] += steps[i];
+    for (std::int64_t group = first; group < last; ++group) {
+      const std::int64_t row = group * together;
+      const std::int64_t lanes = (rows - row < together ? rows - row : together) * columns;
+      for (int i = 0; i < count; ++i) at[i] = starts[i] + row * steps[i];
+      run_flat_lanes(call, l, plan, at, 0, lanes, staging);
     }
   };
-  const std::int64_t grain = columns >= thread_grain ? 1 : thread_grain / (columns + 1) + 1;
-  if (rows <= 2 * grain) {
-    share(0, rows);
+  const std::int64_t groups = (rows + together - 1) / together;
+  const std::int64_t grain = thread_grain / (together * columns + 1) + 1;
+  if (groups <= 2 * grain) {
+    share(0, groups);
   } else {
-    parallel_for<decltype(share)&, Configuration>(0, rows, grain, share);
+    parallel_for<decltype(share)&, Configuration>(0, groups, grain, share);
   }
   return true;
 }
