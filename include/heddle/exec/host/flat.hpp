@@ -127,6 +127,8 @@ consteval flat_plan make_flat_plan() {
   }
   return f;
 }
+template <class Program>
+inline constexpr flat_plan flat_plan_of = make_flat_plan<Program>();
 
 /// The first and the last Bytes of a range no longer than both.
 template <std::size_t Bytes>
@@ -427,14 +429,13 @@ bool run_pointwise(const leaf_view* leaves, const std::int64_t* extents, const s
   if constexpr (!detail::is_flat<Program>() || !detail::reads_in_order<Program>()) {
     return false;
   } else {
-    static constexpr detail::flat_plan plan = detail::make_flat_plan<Program>();
     for (int k = 0; k < Rank; ++k) {
       if (result.extents()[k] != extents[k]) return false;
     }
     return detail::is_row_major(extents, result.strides().data(), Rank) &&
-           detail::run_pointwise_plan<Configuration>(plan, kernels_of<Program, Configuration>()[0],
-                                                     leaves, extents, Rank, scalars,
-                                                     reinterpret_cast<std::byte*>(result.data()));
+           detail::run_pointwise_plan<Configuration>(
+               detail::flat_plan_of<Program>, kernels_of<Program, Configuration>()[0], leaves,
+               extents, Rank, scalars, reinterpret_cast<std::byte*>(result.data()));
   }
 }
 
@@ -444,8 +445,8 @@ bool run_flat(const launch& l) {
   if constexpr (!detail::is_flat<Program>() || !detail::reads_in_order<Program>()) {
     return false;
   } else {
-    static constexpr detail::flat_plan plan = detail::make_flat_plan<Program>();
-    return detail::run_flat_plan<Configuration>(plan, kernels_of<Program, Configuration>()[0], l);
+    return detail::run_flat_plan<Configuration>(detail::flat_plan_of<Program>,
+                                                kernels_of<Program, Configuration>()[0], l);
   }
 }
 
