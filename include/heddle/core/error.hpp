@@ -81,10 +81,6 @@ std::string text_of(const T& part) {
   return to_string(part);
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// A part of a message where it is thrown, and how it becomes text.
 struct message_part {
   const void* what;

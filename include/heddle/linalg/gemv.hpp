@@ -7,6 +7,8 @@
 
 namespace heddle::inline v0::linalg {
 
+namespace detail {
+
 /// y = x M, or M's rows times x: `n` results of `k` products each.
 struct gemv_problem {
   std::int64_t n = 0;
@@ -14,8 +16,6 @@ struct gemv_problem {
   std::int64_t along = 0;    ///< elements of the matrix between the factors of one result
   std::int64_t between = 0;  ///< elements of the matrix between results
 };
-
-namespace detail {
 
 // 32 bytes: one AVX2 register, half of AVX-512's, which then waits for memory, not for arithmetic.
 template <class T>
@@ -139,8 +139,8 @@ inline bool is_gemv(const product& p) noexcept {
 template <class T, class Configuration>
 void gemv(const product& p, const T* a, const T* b, T* c) {
   const bool row = p.m == 1;
-  const gemv_problem q = row ? gemv_problem{p.n, p.k, p.b.row, p.b.column}
-                             : gemv_problem{p.m, p.k, p.a.column, p.a.row};
+  const detail::gemv_problem q = row ? detail::gemv_problem{p.n, p.k, p.b.row, p.b.column}
+                                     : detail::gemv_problem{p.m, p.k, p.a.column, p.a.row};
   const std::int64_t step = row ? p.a.column : p.b.row;
   const auto kernel = detail::gemv_kernel_for<T, Configuration>(exec::best_isa<Configuration>());
   kernel(q, row ? a : b, step, row ? b : a, c);

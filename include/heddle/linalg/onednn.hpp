@@ -18,8 +18,7 @@ namespace heddle::inline v0::linalg::onednn {
 
 namespace detail {
 
-// Products below this are faster in one thread.
-inline constexpr std::int64_t operations_per_thread = std::int64_t{1} << 21;
+using linalg::detail::operations_per_thread;
 
 inline void check(dnnl_status_t status, const char* call) {
   if (status == dnnl_success) return;

@@ -26,8 +26,7 @@ namespace detail {
 inline constexpr int row_block = 4;  // rows whose sums stay in registers
 inline constexpr std::int64_t rows_per_task = 64;
 inline constexpr std::int64_t depth_per_panel = 256;
-// Below this many operations another thread costs more than it brings.
-inline constexpr std::int64_t operations_per_thread = std::int64_t{1} << 21;
+using linalg::detail::operations_per_thread;
 
 // 64 bytes of sums: one AVX-512 register, two of AVX2, four of SSE.
 template <class C>

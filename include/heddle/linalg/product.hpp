@@ -55,6 +55,9 @@ inline batch_offsets offsets_of(const product& p, std::int64_t index) noexcept {
 
 namespace detail {
 
+/// Operations below which another thread costs more than it brings.
+inline constexpr std::int64_t operations_per_thread = std::int64_t{1} << 21;
+
 /// An operand as it is given.
 struct operand_shape {
   const std::int64_t* extents;

@@ -381,10 +381,6 @@ bool run_flat_plan(const flat_plan& plan, kernel call, const launch& l) {
 }
 HEDDLE_ONCE(bool run_flat_plan<configuration>(const flat_plan&, kernel, const launch&));
 
-}  // namespace detail
-
-namespace detail {
-
 /// Whether elements lie contiguous, over those extents.
 inline bool is_row_major(const std::int64_t* extents, const std::int64_t* strides, int rank) {
   std::int64_t stride = 1;
@@ -432,7 +428,7 @@ bool run_pointwise(const leaf_view* leaves, const std::int64_t* extents, const s
     for (int k = 0; k < Rank; ++k) {
       if (result.extents()[k] != extents[k]) return false;
     }
-    return detail::is_row_major(extents, result.strides().data(), Rank) &&
+    return result.is_contiguous() &&
            detail::run_pointwise_plan<Configuration>(
                detail::flat_plan_of<Program>, kernels_of<Program, Configuration>()[0], leaves,
                extents, Rank, scalars, reinterpret_cast<std::byte*>(result.data()));
