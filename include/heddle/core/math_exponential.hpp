@@ -18,10 +18,10 @@ HEDDLE_HD HEDDLE_INLINE double exp_tail(double r) {
                 0x1.71de01e432ef7p-19, 0x1.27e4db3835435p-22, 0x1.af4e8a50136f6p-26,
                 0x1.1f735f2a2a59fp-29);
 }
-// e^r there; float's minimax, relative error 2^-28.9.
-HEDDLE_HD HEDDLE_INLINE float exp_near(float r) {
-  return horner(r, 1.f, 1.f, 0x1.fffffcp-2f, 0x1.55541ap-3f, 0x1.555822p-5f, 0x1.12678ep-7f,
-                0x1.6ae756p-10f);
+// e^r for |r| <= ln(2), relative error 2^-26.
+HEDDLE_HD HEDDLE_INLINE float exp_wide(float r) {
+  return horner(r, 1.f, 1.f, 0x1.00000cp-1f, 0x1.555514p-3f, 0x1.5549f0p-5f, 0x1.1126e8p-7f,
+                0x1.71bee0p-10f, 0x1.9ba77ep-13f);
 }
 HEDDLE_HD HEDDLE_INLINE double exp_near(double r) { return 1.0 + (r + r * r * exp_tail(r)); }
 
@@ -122,10 +122,22 @@ HEDDLE_HD HEDDLE_INLINE T log_edges(T x, T y) {
   return x > T(0) ? high : outside;
 }
 
-template <class T>
-HEDDLE_HD HEDDLE_INLINE T exp_host(T x) {
-  const T a = exp_clamped(x);
-  const exp_reduction<T> e = reduce_exp(a, exp_offset(a));
+// x = 2 k ln 2 + r: the power 2^k is a normal number for every x, and multiplied by twice it leaves
+// one rounding to subnormal results and reaches infinity by itself.
+HEDDLE_HD HEDDLE_INLINE float exp_host(float x) {
+  using F = format<float>;
+  const float a = exp_clamped(x);
+  const float m = F::magic + F::bias;
+  const float t = a * (0.5f * F::log2e) + m;
+  const float k = t - m;
+  const float r = (a - k * (2.f * F::ln2_high)) - k * (2.f * F::ln2_low);
+  const float power = from_bits<float>(to_bits(t) << F::mantissa);
+  return exp_wide(r) * power * power;
+}
+// A double's polynomial would need four terms more for that range of r.
+HEDDLE_HD HEDDLE_INLINE double exp_host(double x) {
+  const double a = exp_clamped(x);
+  const exp_reduction<double> e = reduce_exp(a, exp_offset(a));
   return exp_scaled(a, exp_near(e.r), e.power);
 }
 // e^a for a <= 0, a little more exact than exp_host. -infinity must not be passed unclamped.

@@ -48,6 +48,15 @@
 #define HEDDLE_TARGET_UNIT
 #endif
 
+// Bytes of a vector as the unit's own flags have it.
+#if defined(__AVX512F__)
+#define HEDDLE_UNIT_VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define HEDDLE_UNIT_VECTOR_BYTES 32
+#else
+#define HEDDLE_UNIT_VECTOR_BYTES 16
+#endif
+
 namespace heddle::inline v0::exec {
 
 enum class isa : unsigned char { baseline, avx2, avx512 };

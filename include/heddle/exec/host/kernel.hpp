@@ -85,6 +85,69 @@ HEDDLE_INLINE void step_if(values<N>& s, values<N>& v, const kernel_frame& f, st
   }
 }
 
+/// Whether a value is the end of a chain of so many steps, each waiting for the one before, that a
+/// processor's window holds few vectors' worth of them.
+constexpr bool is_long_chain(op code) {
+  switch (code) {
+    case op::exp:
+    case op::log:
+    case op::log1p:
+    case op::expm1:
+    case op::tanh:
+    case op::erf:
+    case op::sigmoid:
+    case op::sin:
+    case op::cos:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// Bytes of the widest lane that such a chain computes in a pass; 0: there is none, or the pass has
+/// so many values that registers would not hold those of several vectors.
+template <class Program, int Pass>
+consteval int long_chain_bytes() {
+  const auto& p = plan_of<Program>;
+  const pass_info pass = p.passes[Pass];
+  int bytes = 0;
+  for (int k = 0; k < pass.node_count; ++k) {
+    const int id = p.nodes[static_cast<std::size_t>(pass.first_node + k)];
+    const graph::node n = graph::decode_word(step_word<Program>(id));
+    if (!is_lane<Program>(pass, id) || !is_long_chain(n.code)) continue;
+    const int size = size_of(n.type) < 4 ? 4 : static_cast<int>(size_of(n.type));
+    bytes = size > bytes ? size : bytes;
+  }
+  return pass.node_count <= 48 ? bytes : 0;
+}
+
+/// What g++'s vectoriser takes its pace from: a step of a loop is as many iterations as fill one
+/// vector of the narrowest type that the loop stores. Storing a narrow value beside the lanes makes
+/// that up to four vectors of the wider ones, instruction by instruction side by side, and so four
+/// chains in flight where the window has room for the instructions of four vectors.
+template <int Bytes>
+struct lane_pace {
+  using type = std::conditional_t<Bytes == 1, std::uint8_t, std::uint16_t>;
+  alignas(64) type lanes[lane_width];
+  HEDDLE_INLINE void store(int lane, std::int64_t x) { lanes[lane] = static_cast<type>(x); }
+  HEDDLE_INLINE void keep() const { asm volatile("" : : "m"(lanes)); }
+};
+template <>
+struct lane_pace<0> {
+  HEDDLE_INLINE void store(int, std::int64_t) {}
+  HEDDLE_INLINE void keep() const {}
+};
+template <class Program, int Pass, int VectorBytes>
+consteval int pace_bytes() {
+#if defined(__clang__)
+  return 0;
+#else
+  constexpr int chain = long_chain_bytes<Program, Pass>() / 4;  // four vectors together
+  constexpr int least = VectorBytes / lane_width;               // a step of a block at most
+  return chain == 0 ? 0 : (chain > least ? chain : least);
+#endif
+}
+
 /// Accumulators of the folded outputs, in registers while the kernel runs.
 template <class Output, int K>
 struct accumulator {
@@ -159,6 +222,8 @@ struct pass_body<Program, Pass, std::integer_sequence<int, Node...>,
     }
   }
 
+  /// In vectors of so many bytes.
+  template <int VectorBytes>
   HEDDLE_INLINE static void run(const kernel_frame& given) {
     // The pointers in locals: stores through them cannot change them.
     const std::byte* reads[pass.read_count + 1];
@@ -178,6 +243,7 @@ struct pass_body<Program, Pass, std::integer_sequence<int, Node...>,
       values<size> none;
       (step_if<Program, Pass, id<Node>, false>(once, none, f, 0), ...);
     }
+    lane_pace<pace_bytes<Program, Pass, VectorBytes>()> pace;
     for (std::int64_t block = 0; block < f.blocks; ++block) {
       HEDDLE_LANE_LOOP
       for (int l = 0; l < lane_width; ++l) {
@@ -185,7 +251,9 @@ struct pass_body<Program, Pass, std::integer_sequence<int, Node...>,
         values<size> v;
         (step_if<Program, Pass, id<Node>, true>(once, v, f, i), ...);
         (write<output<Output>, Output>(sums, once, v, f, i, l), ...);
+        pace.store(l, f.blocks);
       }
+      pace.keep();
     }
     (save<Output>(sums, f), ...);
   }
@@ -202,18 +270,18 @@ using body_of =
 template <class Program, int Pass, class Configuration>
 HEDDLE_VECTORIZE HEDDLE_TARGET_UNIT void run_pass(const kernel_frame& f) {
   if (f.guard < 0.0f) return;
-  body_of<Program, Pass>::run(f);
+  body_of<Program, Pass>::template run<HEDDLE_UNIT_VECTOR_BYTES>(f);
 }
 #if HEDDLE_ISA_CHOICE
 template <class Program, int Pass, class Configuration>
 HEDDLE_VECTORIZE HEDDLE_TARGET_AVX2 void run_pass_avx2(const kernel_frame& f) {
   if (f.guard < 0.0f) return;
-  body_of<Program, Pass>::run(f);
+  body_of<Program, Pass>::template run<32>(f);
 }
 template <class Program, int Pass, class Configuration>
 HEDDLE_VECTORIZE HEDDLE_TARGET_AVX512 void run_pass_avx512(const kernel_frame& f) {
   if (f.guard < 0.0f) return;
-  body_of<Program, Pass>::run(f);
+  body_of<Program, Pass>::template run<64>(f);
 }
 #endif
 
