@@ -50,31 +50,6 @@ inline void fill_identity(std::byte* to, std::int64_t count, op code, dtype type
   });
 }
 
-template <op Code, class T>
-T folded_lanes(const T* lanes) {
-  T folded[lane_width / 2];
-  for (int l = 0; l < lane_width / 2; ++l) {
-    folded[l] = combine<Code>(lanes[l], lanes[l + lane_width / 2]);
-  }
-  for (int half = lane_width / 4; half > 0; half /= 2) {
-    for (int l = 0; l < half; ++l) folded[l] = combine<Code>(folded[l], folded[l + half]);
-  }
-  return folded[0];
-}
-
-/// Folds the lanes of an accumulator in a fixed order, halves first, into `to`.
-inline void fold_lanes(std::byte* to, const std::byte* lanes, op code, dtype type, bool add) {
-  with_lane_type(type, [&](auto zero) {
-    using T = decltype(zero);
-    const T* values = reinterpret_cast<const T*>(lanes);
-    const T folded = code == op::sum    ? folded_lanes<op::sum>(values)
-                     : code == op::amax ? folded_lanes<op::amax>(values)
-                                        : folded_lanes<op::amin>(values);
-    T& result = *reinterpret_cast<T*>(to);
-    result = add ? combine_by(code, result, folded) : folded;
-  });
-}
-
 /// to[i] = combine(to[i], from[i]).
 inline void merge(std::byte* to, const std::byte* from, std::int64_t count, op code, dtype type) {
   with_lane_type(type, [&](auto zero) {
@@ -142,12 +117,12 @@ inline void move_strided(std::byte* to, const std::byte* from, std::int64_t stri
 }
 
 /// What fills a partial block up is computed with, and dropped: the first lane's element.
-inline void fill_up(std::byte* lanes, std::int64_t count, std::size_t size) {
+inline void fill_up(std::byte* lanes, std::int64_t count, std::int64_t padded, std::size_t size) {
   with_element_of_size(size, [&](auto element) {
     using T [[gnu::may_alias]] = decltype(element);
     T* const to = reinterpret_cast<T*>(lanes);
     const T first = to[0];
-    for (std::int64_t i = count; i < lane_width; ++i) to[i] = first;
+    for (std::int64_t i = count; i < padded; ++i) to[i] = first;
   });
 }
 

@@ -19,16 +19,22 @@ struct gather_strides {
   std::int64_t extent = 0;
 };
 
-/// What one call of a kernel works on. Pointers stand at lane 0 of the first block.
+/// What one call of a kernel works on: rows of lanes. Pointers stand at lane 0 of the first row,
+/// and move on by `steps` bytes from row to row.
 struct kernel_frame : step_context {
   const std::byte* const* reads = nullptr;   ///< per read of the pass
   const std::byte* const* values = nullptr;  ///< per reduction value that the pass uses
-  std::byte* const* outputs = nullptr;       ///< per output of the pass
+  std::byte* const* outputs = nullptr;       ///< per output; of a folded one, where its value goes
   std::byte* const* indices = nullptr;       ///< per output: where a scatter's indices go
   const gather_strides* gathers = nullptr;   ///< per read
   std::int64_t* bad_index = nullptr;  ///< an index outside of its extent is left here (else -1)
   std::int64_t blocks = 0;
-  int valid = lane_width;  ///< lanes of each block that count
+  int valid = lane_width;  ///< lanes of a row's last block that count
+  bool adds = false;       ///< folded row reductions are combined with what is there …
+  bool adds_rows = false;  ///< … those of the second row and later ones
+  std::int64_t rows = 1;
+  const std::int64_t* steps = nullptr;     ///< per read, value and output, where there are rows
+  std::int64_t* row_coordinate = nullptr;  ///< the one of `coordinates` that counts them, or none
 };
 
 using kernel = void (*)(const kernel_frame&);
@@ -60,7 +66,7 @@ HEDDLE_INLINE void host_step(values<N>& s, values<N>& v, const kernel_frame& f, 
     auto index = static_cast<std::int64_t>(
         slot<index_type, graph::operand(n, 0)>(bits::operand_lane(Info, 0) ? v : s));
     // lanes that fill a block up have no place of their own in the table
-    const bool counts = f.valid == lane_width || at < f.valid;
+    const bool counts = at < (f.blocks - 1) * lane_width + f.valid;
     if (index < 0 || index >= g.extent) [[unlikely]] {
       if (counts) *f.bad_index = index;
       index = 0;
@@ -148,10 +154,47 @@ consteval int pace_bytes() {
 #endif
 }
 
-/// Accumulators of the folded outputs, in registers while the kernel runs.
+/// Lanes of one accumulator in one value, in a fixed order: halves first.
+template <op Code, class T>
+HEDDLE_INLINE T folded_lanes(const T (&lanes)[lane_width]) {
+  T folded[lane_width / 2];
+  for (int l = 0; l < lane_width / 2; ++l) {
+    folded[l] = combine<Code>(lanes[l], lanes[l + lane_width / 2]);
+  }
+  for (int half = lane_width / 4; half > 0; half /= 2) {
+    for (int l = 0; l < half; ++l) folded[l] = combine<Code>(folded[l], folded[l + half]);
+  }
+  return folded[0];
+}
+template <op Code, class T>
+HEDDLE_INLINE T folded_lanes(const T (&lanes)[1]) {
+  return lanes[0];
+}
+
+/// Accumulators of the folded outputs, in registers while the kernel runs along a row.
 template <class Output, int K>
 struct accumulator {
-  typename Output::type lanes[Output::folded ? lane_width : 1];
+  static constexpr int size = !Output::folded ? 1 : Output::pass.inner < 0 ? 1 : lane_width;
+  typename Output::type lanes[size];
+
+  HEDDLE_INLINE void begin() {
+    if constexpr (Output::folded) {
+      for (int l = 0; l < size; ++l) {
+        lanes[l] = identity<Output::root.code, typename Output::type>();
+      }
+    }
+  }
+  /// Terminal reductions always add to what is there.
+  HEDDLE_INLINE void end(std::byte* to, bool adds) const {
+    if constexpr (Output::folded) {
+      constexpr op code = Output::root.code;
+      using T = typename Output::type;
+      constexpr bool terminal = Output::info.kind == graph::item_kind::terminal_reduction;
+      T& result = *reinterpret_cast<T*>(to);
+      const T folded = folded_lanes<code, T>(lanes);
+      result = terminal || adds ? combine<code>(result, folded) : folded;
+    }
+  }
 };
 
 template <class Output, int N>
@@ -161,12 +204,12 @@ HEDDLE_INLINE typename Output::type value_of(values<N>& s, values<N>& v) {
 
 template <class Output, int K, int N>
 HEDDLE_INLINE void write(accumulator<Output, K>& sums, values<N>& s, values<N>& v,
-                         const kernel_frame& f, std::int64_t i, int lane) {
+                         const kernel_frame& f, std::int64_t i, int lane, int valid) {
   using T = typename Output::type;
   const T x = value_of<Output>(s, v);
   if constexpr (Output::reduces) {
     constexpr op code = Output::root.code;
-    const T counted = lane < f.valid ? x : identity<code, T>();
+    const T counted = lane < valid ? x : identity<code, T>();
     if constexpr (Output::folded) {
       sums.lanes[lane] = combine<code>(sums.lanes[lane], counted);
     } else {
@@ -205,23 +248,6 @@ struct pass_body<Program, Pass, std::integer_sequence<int, Node...>,
   static constexpr int id = plan_of<Program>.nodes[static_cast<std::size_t>(pass.first_node + K)];
   struct accumulators : accumulator<output<Output>, Output>... {};
 
-  template <int K>
-  HEDDLE_INLINE static void load(accumulators& sums, const kernel_frame& f) {
-    if constexpr (output<K>::folded) {
-      auto& to = static_cast<accumulator<output<K>, K>&>(sums);
-      const auto* from = reinterpret_cast<const typename output<K>::type*>(f.outputs[K]);
-      for (int l = 0; l < lane_width; ++l) to.lanes[l] = from[l];
-    }
-  }
-  template <int K>
-  HEDDLE_INLINE static void save(const accumulators& sums, const kernel_frame& f) {
-    if constexpr (output<K>::folded) {
-      const auto& from = static_cast<const accumulator<output<K>, K>&>(sums);
-      auto* to = reinterpret_cast<typename output<K>::type*>(f.outputs[K]);
-      for (int l = 0; l < lane_width; ++l) to[l] = from.lanes[l];
-    }
-  }
-
   /// In vectors of so many bytes.
   template <int VectorBytes>
   HEDDLE_INLINE static void run(const kernel_frame& given) {
@@ -236,26 +262,44 @@ struct pass_body<Program, Pass, std::integer_sequence<int, Node...>,
     f.reads = reads;
     f.values = inputs;
     f.outputs = outputs;
+    bool adds = f.adds;
+    for (std::int64_t row = 0;;) {
+      run_row<VectorBytes>(f, adds);
+      if (++row >= given.rows) return;
+      adds = f.adds_rows;
+      const std::int64_t* step = f.steps;
+      for (int k = 0; k < pass.read_count; ++k) reads[k] += *step++;
+      for (int k = 0; k < pass.value_count; ++k) inputs[k] += *step++;
+      for (int k = 0; k < pass.output_count; ++k) outputs[k] += *step++;
+      if (f.row_coordinate != nullptr) ++*f.row_coordinate;
+    }
+  }
+
+ private:
+  template <int VectorBytes>
+  HEDDLE_INLINE static void run_row(const kernel_frame& f, bool adds) {
+    constexpr int lanes = pass.inner < 0 ? 1 : lane_width;
     values<size> once;
     accumulators sums;
-    (load<Output>(sums, f), ...);
+    (static_cast<accumulator<output<Output>, Output>&>(sums).begin(), ...);
     {
       values<size> none;
       (step_if<Program, Pass, id<Node>, false>(once, none, f, 0), ...);
     }
     lane_pace<pace_bytes<Program, Pass, VectorBytes>()> pace;
     for (std::int64_t block = 0; block < f.blocks; ++block) {
+      const int valid = block + 1 == f.blocks ? f.valid : lane_width;
       HEDDLE_LANE_LOOP
-      for (int l = 0; l < lane_width; ++l) {
+      for (int l = 0; l < lanes; ++l) {
         const std::int64_t i = block * lane_width + l;
         values<size> v;
         (step_if<Program, Pass, id<Node>, true>(once, v, f, i), ...);
-        (write<output<Output>, Output>(sums, once, v, f, i, l), ...);
+        (write<output<Output>, Output>(sums, once, v, f, i, l, valid), ...);
         pace.store(l, f.blocks);
       }
       pace.keep();
     }
-    (save<Output>(sums, f), ...);
+    (static_cast<accumulator<output<Output>, Output>&>(sums).end(f.outputs[Output], adds), ...);
   }
 };
 

@@ -7,6 +7,7 @@
 #include <heddle/core/allocator.hpp>
 #include <heddle/core/thread_pool.hpp>
 #include <heddle/exec/host/accumulate.hpp>
+#include <heddle/exec/host/nontemporal.hpp>
 
 namespace heddle::inline v0::exec::host {
 
@@ -53,6 +54,7 @@ struct cursor {
   bool lane = false;         ///< moves along the innermost axis
   bool direct = false;       ///< a gather: the kernel addresses it itself
   bool accumulates = false;  ///< an output that is added to
+  bool past_caches = false;  ///< an output that is written past them
   dtype type = dtype::f32;   ///< of the elements of an output
   std::uint16_t reduction = 0;
   std::uint8_t size = 4;  ///< bytes of an element
@@ -237,6 +239,27 @@ inline void make_cursors(nest_state& s, std::byte* const* buffers) {
     }
   }
   s.cursor_count = static_cast<int>(next - s.cursors);
+}
+
+/// Chooses the outputs that are written past the caches: long ones, contiguous along the lanes, and
+/// not read by the nest, which would bring their lines to the caches anyway.
+inline void choose_past_caches(nest_state& s) {
+  const plan_view& p = *s.plan;
+  int at = 0;
+  for (int k = 0; k < s.info->pass_count; ++k) {
+    const pass_info& pass = p.passes[s.info->first_pass + k];
+    at += pass.read_count + pass.value_count;
+    for (int i = 0; i < pass.output_count; ++i, ++at) {
+      cursor& c = s.cursors[at];
+      const output_info& out = p.outputs[pass.first_output + i];
+      if (out.kind != graph::item_kind::store || !c.lane || c.accumulates) continue;
+      if (c.strides[pass.inner] != c.size) continue;
+      c.past_caches = is_written_past_caches(elements_over(graph::mask_of(out.map), *s.l) * c.size);
+      for (int other = 0; other < s.cursor_count && c.past_caches; ++other) {
+        if (other != at && s.cursors[other].base == c.base) c.past_caches = false;
+      }
+    }
+  }
 }
 
 }  // namespace detail

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One thread's walk through its share of a nest's rows.
+// One thread's walk through its share of a nest: which rows a kernel runs over at a time, and what
+// of them goes through buffers.
 #pragma once
 
 #include <heddle/exec/host/nest.hpp>
 
 namespace heddle::inline v0::exec::host::detail {
 
-/// A thread's part of a nest: pointers, packed lanes, accumulators. `buffers` are the (segment's
+/// Lanes of an operand that are staged at a time.
+inline constexpr std::int64_t staged_lanes = 2048;
+/// Lanes of the rows that go through all passes together: what these read once stays in the
+/// first-level cache.
+inline constexpr std::int64_t lanes_together = 4096;
+
+/// A thread's part of a nest: pointers, staged lanes, row values. `buffers` are the (segment's
 /// own) terminal buffers, by reduction.
 class walker {
  public:
   walker(const nest_state& s, std::byte* const* buffers)
-      : s_(s), buffers_(buffers), memory_(bytes_needed(s)), bad_index_(-1) {
+      : s_(s), buffers_(buffers), stage_(stage_size(s)), memory_(bytes_needed(s)) {
     std::byte* at = memory_.data();
     const auto take = [&at](std::int64_t bytes) {
       std::byte* taken = at;
@@ -21,17 +28,28 @@ class walker {
     const auto n = static_cast<std::int64_t>(s.cursor_count);
     pointers_ = reinterpret_cast<std::byte**>(take(n * 8));
     passed_ = reinterpret_cast<std::byte**>(take(n * 8));
+    steps_ = reinterpret_cast<std::int64_t*>(take(n * 8));
+    passed_steps_ = reinterpret_cast<std::int64_t*>(take(n * 8));
     gathers_ = reinterpret_cast<gather_strides*>(take(n * 24));
     indices_ = reinterpret_cast<std::byte**>(take(n * 8));
     row_values_ = take(s.plan->reduction_count * row_bytes);
     asides_ = take(s.plan->reduction_count * row_bytes);
-    packed_ = take(n * row_bytes);
-    scattered_ = take(s.info->scatters ? n * row_bytes : 0);
+    buffers_of_lanes_ = take(n * stage_ * 8);
+    scattered_ = take(s.info->scatters ? n * stage_ * 8 : 0);
     if (s.addresses) prepare_gathers();
+    for (int k = 0; k < s.outer_count; ++k) {
+      (s.outer[k].row ? row_loop_ : parallel_loop_) = k;
+      if (s.outer[k].row) rows_of_a_row_ *= s.outer[k].extent;
+    }
   }
 
   void run(std::int64_t first, std::int64_t last) {
-    for (std::int64_t task = first; task < last; ++task) run_task(task);
+    for (std::int64_t task = first; task < last;) {
+      const std::int64_t rows = rows_from(task, last);
+      run_rows(task, rows);
+      task += rows;
+    }
+    if (wrote_past_caches_) end_nontemporal();
   }
   /// An index a gather or scatter met outside of its extent, or -1… below 0 for negative ones.
   std::int64_t bad_index() const { return bad_index_; }
@@ -40,11 +58,35 @@ class walker {
  private:
   static constexpr std::int64_t row_bytes = chunk_lanes * 8;
 
-  static std::size_t bytes_needed(const nest_state& s) {
+  /// Where a call of a kernel stands: its pass and the pass's first cursor.
+  struct call_site {
+    const pass_info& pass;
+    kernel call;
+    int reads;
+    int values() const { return reads + pass.read_count; }
+    int outputs() const { return values() + pass.value_count; }
+    int end() const { return outputs() + pass.output_count; }
+    int width() const { return pass.inner < 0 ? 1 : lane_width; }
+  };
+  /// Rows of lanes.
+  struct area {
+    std::int64_t row, rows;     ///< from one of those that pointers stand at the first of
+    std::int64_t first, lanes;  ///< from coordinate `begin_` of the innermost axis
+  };
+
+  static std::int64_t whole_blocks(std::int64_t lanes) {
+    return (lanes + lane_width - 1) / lane_width * lane_width;
+  }
+  static std::int64_t stage_size(const nest_state& s) {
+    const std::int64_t all = whole_blocks(s.inner_extent) * elements_over(s.info->domain, *s.l) /
+                             (s.inner_extent > 0 ? s.inner_extent : 1);
+    return all < lane_width ? lane_width : all < staged_lanes ? all : staged_lanes;
+  }
+  std::size_t bytes_needed(const nest_state& s) const {
     const auto n = static_cast<std::size_t>(s.cursor_count);
-    const auto row = static_cast<std::size_t>(row_bytes);
-    return n * (8 + 8 + 24 + 8 + (s.info->scatters ? 2 : 1) * row) + 8 * 64 +
-           2 * static_cast<std::size_t>(s.plan->reduction_count) * row;
+    const auto stage = static_cast<std::size_t>(stage_) * 8;
+    return n * (5 * 8 + 24 + (s.info->scatters ? 2 : 1) * stage) + 10 * 64 +
+           2 * static_cast<std::size_t>(s.plan->reduction_count) * row_bytes;
   }
 
   void prepare_gathers() {
@@ -70,109 +112,106 @@ class walker {
     }
   }
 
-  void run_task(std::int64_t task) {
-    const bool whole_rows = s_.inner_chunks == 1;
-    const std::int64_t row = whole_rows ? task : task / s_.inner_chunks;
-    const std::int64_t chunk = whole_rows ? 0 : task % s_.inner_chunks;
-    for (std::int64_t& c : coordinates_) c = 0;
-    std::int64_t rest = row;
+  /// How many of the tasks are rows, one after the other along one loop, that go through the passes
+  /// together.
+  std::int64_t rows_from(std::int64_t task, std::int64_t last) const {
+    const bool whole_rows = s_.inner_chunks == 1 && row_loop_ < 0;
+    if (!whole_rows || parallel_loop_ < 0 || s_.info->scatters) return 1;
+    const std::int64_t extent = s_.outer[parallel_loop_].extent;
+    const std::int64_t left = extent - task % extent;
+    std::int64_t rows = s_.inner_extent == 0 ? 1 : lanes_together / s_.inner_extent;
+    rows = rows < 1 ? 1 : rows < chunk_lanes ? rows : chunk_lanes;
+    rows = rows < left ? rows : left;
+    return rows < last - task ? rows : last - task;
+  }
+
+  void run_rows(std::int64_t task, std::int64_t rows) {
+    const std::int64_t chunk = task % s_.inner_chunks;
+    std::int64_t rest = task / s_.inner_chunks;
     for (int k = s_.outer_count - 1; k >= 0; --k) {
-      if (s_.outer[k].row) continue;
-      coordinates_[s_.outer[k].axis] = rest % s_.outer[k].extent;
-      rest /= s_.outer[k].extent;
+      const loop& each = s_.outer[k];
+      coordinates_[each.axis] = each.row ? 0 : rest % each.extent;
+      if (!each.row) rest /= each.extent;
     }
     const bool inner_is_parallel = s_.inner >= 0 && !s_.inner_in_row;
-    const std::int64_t begin = inner_is_parallel ? chunk * s_.inner_chunk : 0;
-    const std::int64_t lanes = inner_is_parallel && s_.inner_extent - begin < s_.inner_chunk
-                                   ? s_.inner_extent - begin
-                               : inner_is_parallel ? s_.inner_chunk
-                                                   : s_.inner_extent;
+    begin_ = inner_is_parallel ? chunk * s_.inner_chunk : 0;
+    std::int64_t lanes = s_.inner_extent;
+    if (inner_is_parallel) {
+      const std::int64_t left = s_.inner_extent - begin_;
+      lanes = left < s_.inner_chunk ? left : s_.inner_chunk;
+    }
     int first_cursor = 0;
     for (int k = 0; k < s_.info->pass_count; ++k) {
-      const pass_info& pass = s_.plan->passes[s_.info->first_pass + k];
-      run_pass_of_row(pass, s_.kernels[s_.info->first_pass + k], first_cursor, begin, lanes);
-      first_cursor += pass.read_count + pass.value_count + pass.output_count;
-    }
-  }
-
-  void run_pass_of_row(const pass_info& pass, kernel call, int first, std::int64_t begin,
-                       std::int64_t lanes) {
-    const int outputs = first + pass.read_count + pass.value_count;
-    start_row_reductions(pass, outputs);
-    if (pass.row_pass) {
-      for (int k = 0; k < s_.outer_count; ++k) {
-        if (s_.outer[k].row) coordinates_[s_.outer[k].axis] = 0;
+      const int id = s_.info->first_pass + k;
+      const call_site site{s_.plan->passes[id], s_.kernels[id], first_cursor};
+      start_row_reductions(site, lanes);
+      const std::int64_t width = site.pass.inner < 0 ? 1 : lanes;
+      if (site.pass.row_pass || row_loop_ < 0) {
+        point(site, parallel_loop_);
+        run_area(site, parallel_loop_, {0, rows, 0, width}, false);
+      } else {
+        walk_row(site, width);
       }
-      run_lanes(pass, call, first, pass.inner < 0 ? 0 : begin, pass.inner < 0 ? 1 : lanes);
-    } else {
-      walk_rows(pass, call, first, begin, lanes);
+      first_cursor = site.end();
     }
-    fold_row_lanes(pass, outputs, false);
   }
 
-  /// Folds the lanes of row reductions into their values; `again`: to be accumulated in further.
-  void fold_row_lanes(const pass_info& pass, int outputs, bool again) {
-    for (int i = 0; i < pass.output_count; ++i) {
-      const cursor& c = s_.cursors[outputs + i];
-      if (c.where != place::lanes) continue;
-      const reduction_info& r = s_.plan->reductions[c.reduction];
-      fold_lanes(row_value(c.reduction), lanes_of(outputs + i), r.code, r.type, true);
-      if (again) fill_identity(lanes_of(outputs + i), lane_width, r.code, r.type);
-    }
-    lanes_since_fold_ = 0;
-  }
-
-  /// All coordinates of the row's outer loops.
-  void walk_rows(const pass_info& pass, kernel call, int first, std::int64_t begin,
-                 std::int64_t lanes) {
-    std::int64_t rows = 1;
-    for (int k = 0; k < s_.outer_count; ++k) {
-      if (s_.outer[k].row) rows *= s_.outer[k].extent;
-    }
-    for (std::int64_t row = 0; row < rows; ++row) {
-      std::int64_t rest = row;
-      for (int k = s_.outer_count - 1; k >= 0; --k) {
+  /// The loops within one row.
+  void walk_row(const call_site& site, std::int64_t lanes) {
+    const std::int64_t along = s_.outer[row_loop_].extent;
+    std::int64_t since = 0;  // rows since sums were put aside
+    bool put_aside = false;
+    for (std::int64_t done = 0; done < rows_of_a_row_;) {
+      std::int64_t rest = done / along;
+      for (int k = row_loop_ - 1; k >= 0; --k) {
         if (!s_.outer[k].row) continue;
         coordinates_[s_.outer[k].axis] = rest % s_.outer[k].extent;
         rest /= s_.outer[k].extent;
       }
-      run_lanes(pass, call, first, begin, lanes);
-      if ((row + 1) % summed_at_a_time == 0 && row + 1 < rows) put_rows_aside(pass, first, row);
-      if (row + 1 == rows && rows > summed_at_a_time) take_rows_back(pass, first);
+      coordinates_[s_.outer[row_loop_].axis] = 0;
+      point(site, row_loop_);
+      for (std::int64_t row = 0; row < along;) {
+        const std::int64_t room = summed_at_a_time - since;
+        const std::int64_t now = along - row < room ? along - row : room;
+        run_area(site, row_loop_, {row, now, 0, lanes}, since > 0);
+        since += now;
+        row += now;
+        done += now;
+        if (since < summed_at_a_time || done == rows_of_a_row_) continue;
+        for_each_row_value(site, [&](int reduction, const reduction_info& r) {
+          if (!put_aside) fill_identity(aside(reduction), chunk_lanes, r.code, r.type);
+          merge(aside(reduction), row_value(reduction), chunk_lanes, r.code, r.type);
+          fill_identity(row_value(reduction), chunk_lanes, r.code, r.type);
+        });
+        put_aside = true;
+        since = 0;
+      }
     }
-  }
-
-  /// Rows side by side are summed in parts, as are terminal reductions.
-  void put_rows_aside(const pass_info& pass, int first, std::int64_t row) {
-    for_each_row_value(pass, first, [&](int reduction, const reduction_info& r) {
-      if (row < summed_at_a_time) fill_identity(aside(reduction), chunk_lanes, r.code, r.type);
-      merge(aside(reduction), row_value(reduction), chunk_lanes, r.code, r.type);
-      fill_identity(row_value(reduction), chunk_lanes, r.code, r.type);
-    });
-  }
-  void take_rows_back(const pass_info& pass, int first) {
-    for_each_row_value(pass, first, [&](int reduction, const reduction_info& r) {
+    for (int k = 0; k < s_.outer_count; ++k) {
+      if (s_.outer[k].row) coordinates_[s_.outer[k].axis] = 0;
+    }
+    if (!put_aside) return;
+    for_each_row_value(site, [&](int reduction, const reduction_info& r) {
       merge(row_value(reduction), aside(reduction), chunk_lanes, r.code, r.type);
     });
   }
   template <class F>
-  void for_each_row_value(const pass_info& pass, int first, F f) {
-    const int outputs = first + pass.read_count + pass.value_count;
-    for (int i = 0; i < pass.output_count; ++i) {
-      const cursor& c = s_.cursors[outputs + i];
-      if (c.where == place::row_value) f(c.reduction, s_.plan->reductions[c.reduction]);
+  void for_each_row_value(const call_site& site, F f) {
+    for (int i = site.outputs(); i < site.end(); ++i) {
+      const cursor& c = s_.cursors[i];
+      if (c.where == place::row_value || c.where == place::lanes) {
+        f(c.reduction, s_.plan->reductions[c.reduction]);
+      }
     }
   }
 
-  void start_row_reductions(const pass_info& pass, int outputs) {
-    for (int i = 0; i < pass.output_count; ++i) {
-      const cursor& c = s_.cursors[outputs + i];
-      if (c.where != place::lanes && c.where != place::row_value) continue;
-      const reduction_info& r = s_.plan->reductions[c.reduction];
-      if (c.where == place::lanes) {
-        fill_identity(lanes_of(outputs + i), lane_width, r.code, r.type);
-        fill_identity(row_value(c.reduction), 1, r.code, r.type);
-      } else {
+  /// What kernels add to, and values of rows without any lanes.
+  void start_row_reductions(const call_site& site, std::int64_t lanes) {
+    for (int i = site.outputs(); i < site.end(); ++i) {
+      const cursor& c = s_.cursors[i];
+      const bool empty = lanes == 0 || rows_of_a_row_ == 0;
+      if (c.where == place::row_value || (c.where == place::lanes && empty)) {
+        const reduction_info& r = s_.plan->reductions[c.reduction];
         fill_identity(row_value(c.reduction), chunk_lanes, r.code, r.type);
       }
     }
@@ -180,135 +219,111 @@ class walker {
 
   std::byte* row_value(int reduction) const { return row_values_ + reduction * row_bytes; }
   std::byte* aside(int reduction) const { return asides_ + reduction * row_bytes; }
-  std::byte* lanes_of(int cursor_id) const { return packed_ + cursor_id * row_bytes; }
+  std::byte* lanes_of(int cursor_id) const { return buffers_of_lanes_ + cursor_id * stage_ * 8; }
 
-  /// Runs a kernel over `lanes` lanes from coordinate `begin` of the innermost axis.
-  void run_lanes(const pass_info& pass, kernel call, int first, std::int64_t begin,
-                 std::int64_t lanes) {
-    const int count = pass.read_count + pass.value_count + pass.output_count;
-    bool packs = false;
-    for (int i = first; i < first + count; ++i) {
+  /// Sets the pass's pointers to the coordinates, and their steps along a loop (-1: there is none).
+  void point(const call_site& site, int along) {
+    const int axis = along < 0 ? -1 : s_.outer[along].axis;
+    const bool row_by_row = along == parallel_loop_;
+    for (int i = site.reads; i < site.end(); ++i) {
       const cursor& c = s_.cursors[i];
-      if (c.where == place::row_value) {
+      if (c.where == place::row_value || c.where == place::lanes) {
         pointers_[i] = row_value(c.reduction);
-      } else if (c.where == place::lanes) {
-        pointers_[i] = lanes_of(i);
-      } else {
-        std::byte* at = c.where == place::segment ? buffers_[c.reduction] : c.base;
-        for (int k = 0; k < s_.outer_count; ++k) {
-          at += coordinates_[s_.outer[k].axis] * c.strides[s_.outer[k].axis];
-        }
-        if (c.lane) at += begin * c.strides[pass.inner];
-        pointers_[i] = at;
+        steps_[i] = row_by_row && !c.lane ? c.size : 0;
+        continue;
       }
-      if (c.lane && c.where == place::memory && !c.direct && c.strides[pass.inner] != c.size) {
-        packs = true;
+      std::byte* at = c.where == place::segment ? buffers_[c.reduction] : c.base;
+      for (int k = 0; k < s_.outer_count; ++k) {
+        at += coordinates_[s_.outer[k].axis] * c.strides[s_.outer[k].axis];
       }
-      if (c.direct && i >= first + pass.read_count + pass.value_count) packs = true;
-      if (c.accumulates) packs = true;
-    }
-    std::int64_t done = 0;
-    const std::int64_t whole = lanes / lane_width * lane_width;
-    // in parts: no accumulator takes more than summed_at_a_time additions
-    constexpr std::int64_t part_lanes = summed_at_a_time * lane_width;
-    while (!packs && done < whole) {
-      const std::int64_t now = whole - done < part_lanes ? whole - done : part_lanes;
-      call_kernel(pass, call, first, begin, done, now, false);
-      done += now;
-    }
-    while (done < lanes) {
-      const std::int64_t now = lanes - done < chunk_lanes ? lanes - done : chunk_lanes;
-      const std::int64_t blocks = now / lane_width * lane_width;
-      const std::int64_t part = blocks > 0 ? blocks : now;
-      call_kernel(pass, call, first, begin, done, part, true);
-      done += part;
+      if (c.lane) at += begin_ * c.strides[site.pass.inner];
+      pointers_[i] = at;
+      steps_[i] = axis < 0 ? 0 : c.strides[axis];
     }
   }
 
-  /// One kernel call over lanes [offset, offset + lanes) of the run. staged: lanes that are
-  /// strided, or short of a block, go through buffers.
-  void call_kernel(const pass_info& pass, kernel call, int first, std::int64_t begin,
-                   std::int64_t offset, std::int64_t lanes, bool staged) {
-    const int reads = first + pass.read_count;
-    const int outputs = reads + pass.value_count;
-    const int end = outputs + pass.output_count;
-    const bool partial = lanes < lane_width;
-    if ((lanes_since_fold_ += lanes) > summed_at_a_time * lane_width) {
-      fold_row_lanes(pass, outputs, true);
-      lanes_since_fold_ = lanes;
+  /// Whether an operand's lanes go through a buffer however many they are.
+  bool is_staged(const call_site& site, int i) const {
+    const cursor& c = s_.cursors[i];
+    if (i >= site.outputs() && (c.direct || c.accumulates || c.past_caches)) return true;
+    return c.lane && c.where == place::memory && !c.direct && c.strides[site.pass.inner] != c.size;
+  }
+
+  /// Runs a pass over rows along a loop, in areas that its kernel can take at once.
+  void run_area(const call_site& site, int along, const area& all, bool adds) {
+    if (all.lanes == 0 || all.rows == 0) return;
+    bool stages = false;
+    for (int i = site.reads; i < site.end(); ++i) stages = stages || is_staged(site, i);
+    // no accumulator takes more than summed_at_a_time additions
+    constexpr std::int64_t most = summed_at_a_time * lane_width;
+    const std::int64_t whole = all.lanes / site.width() * site.width();
+    std::int64_t done = 0;
+    if (!stages && (whole == all.lanes || whole >= 512)) {
+      for (; done < whole; done += most) {
+        const std::int64_t now = whole - done < most ? whole - done : most;
+        call_kernel(site, along, {all.row, all.rows, done, now}, adds || done > 0, false);
+      }
+      done = whole;
     }
-    for (int i = first; i < end; ++i) {
+    for (std::int64_t now = 0; done < all.lanes; done += now) {
+      now = all.lanes - done < stage_ ? all.lanes - done : stage_;
+      const std::int64_t padded = site.width() == 1 ? 1 : whole_blocks(now);
+      const std::int64_t rows = s_.info->scatters ? 1 : stage_ / padded;
+      for (std::int64_t row = 0; row < all.rows; row += rows) {
+        const std::int64_t count = all.rows - row < rows ? all.rows - row : rows;
+        call_kernel(site, along, {all.row + row, count, done, now}, adds || done > 0, true);
+      }
+    }
+  }
+
+  /// One call of a kernel. staged: what is strided, short of a block or not to be written yet goes
+  /// through buffers.
+  void call_kernel(const call_site& site, int along, const area& a, bool adds, bool staged) {
+    const pass_info& pass = site.pass;
+    const bool partial = site.width() != 1 && a.lanes % lane_width != 0;
+    const std::int64_t padded = site.width() == 1 ? 1 : whole_blocks(a.lanes);
+    for (int i = site.reads; i < site.end(); ++i) {
       const cursor& c = s_.cursors[i];
-      std::byte* at = pointers_[i];
-      const bool output = i >= outputs;
-      if (c.where == place::row_value) {
-        passed_[i] = c.lane ? at + offset * c.size : at;
-        continue;
-      }
-      if (c.where == place::lanes) {
-        passed_[i] = at;
-        continue;
-      }
-      if (c.where == place::segment && !c.lane) {  // folded: lanes first, the buffer after
-        passed_[i] = lanes_of(i);
-        const reduction_info& r = s_.plan->reductions[c.reduction];
-        fill_identity(passed_[i], lane_width, r.code, r.type);
-        continue;
-      }
       const std::int64_t stride = c.lane ? c.strides[pass.inner] : 0;
-      at += offset * stride;
-      if (output && c.direct) {  // scatter: values and indices first
-        passed_[i] = lanes_of(i);
-        indices_[i] = scattered_ + i * row_bytes;
+      std::byte* const at = pointers_[i] + a.row * steps_[i];
+      passed_steps_[i] = steps_[i];
+      if (c.where == place::row_value || c.where == place::lanes) {
+        passed_[i] = c.lane ? at + a.first * c.size : at;
         continue;
       }
-      const bool in_place = stride == c.size && !partial && c.lane && !c.accumulates;
-      if (c.direct || (!output && !c.lane) || !staged || in_place) {
-        passed_[i] = at;
-        continue;
-      }
-      passed_[i] = lanes_of(i);
-      if (!output || c.where == place::segment) {
-        move_strided<true>(passed_[i], at, stride, lanes, c.size);
-        fill_up(passed_[i], lanes, c.size);
-      }
+      passed_[i] = at + a.first * stride;
+      const bool moves = is_staged(site, i) || (partial && c.lane && !c.direct);
+      if (!staged || !moves) continue;
+      stage(site, i, a, padded);
     }
-    std::int64_t at_lane[graph::max_axes];
-    for (int k = 0; k < graph::max_axes; ++k) at_lane[k] = coordinates_[k];
-    if (pass.inner >= 0) at_lane[pass.inner] += begin + offset;
+    std::int64_t coordinates[graph::max_axes];
+    for (int k = 0; k < graph::max_axes; ++k) coordinates[k] = coordinates_[k];
+    if (pass.inner >= 0) coordinates[pass.inner] += begin_ + a.first;
     constexpr std::int64_t none = std::int64_t{1} << 62;
     std::int64_t bad = none;
     kernel_frame f;
     f.extents = s_.l->extents;
-    f.coordinates = at_lane;
+    f.coordinates = coordinates;
     f.scalars = s_.l->scalars;
-    f.reads = passed_ + first;
-    f.values = passed_ + reads;
-    f.outputs = passed_ + outputs;
-    f.indices = indices_ + outputs;
-    f.gathers = gathers_ + first;
+    f.reads = passed_ + site.reads;
+    f.values = passed_ + site.values();
+    f.outputs = passed_ + site.outputs();
+    f.indices = indices_ + site.outputs();
+    f.gathers = gathers_ + site.reads;
     f.bad_index = &bad;
-    f.blocks = (lanes + lane_width - 1) / lane_width;
-    f.valid = partial ? static_cast<int>(lanes) : lane_width;
-    call(f);
-    for (int i = outputs; i < end; ++i) {
-      const cursor& c = s_.cursors[i];
-      if (c.where == place::segment && !c.lane) {
-        const reduction_info& r = s_.plan->reductions[c.reduction];
-        fold_lanes(pointers_[i], passed_[i], r.code, r.type, true);
-      } else if (c.direct) {
-        scatter(pointers_[i] + (c.lane ? offset * c.strides[pass.inner] : 0), gathers_[i],
-                passed_[i], reinterpret_cast<const std::int64_t*>(indices_[i]), lanes, c.type,
-                &bad);
-      } else if (c.accumulates) {
-        const std::int64_t stride = c.lane ? c.strides[pass.inner] : 0;
-        exec::detail::add_elements(pointers_[i] + offset * stride, stride / c.size, passed_[i],
-                                   c.lane ? lanes : 1, c.type);
-      } else if (passed_[i] == lanes_of(i) && c.where != place::lanes) {
-        const std::int64_t stride = c.lane ? c.strides[pass.inner] : 0;
-        move_strided<false>(pointers_[i] + offset * stride, passed_[i], stride, c.lane ? lanes : 1,
-                            c.size);
-      }
+    f.blocks = site.width() == 1 ? 1 : padded / lane_width;
+    f.valid = static_cast<int>(a.lanes - (f.blocks - 1) * site.width());
+    f.adds = adds;
+    f.adds_rows = adds || along == row_loop_;
+    f.rows = a.rows;
+    f.steps = passed_steps_ + site.reads;
+    if (along >= 0) {
+      coordinates[s_.outer[along].axis] += a.row;
+      f.row_coordinate = coordinates + s_.outer[along].axis;
+    }
+    site.call(f);
+    for (int i = site.outputs(); staged && i < site.end(); ++i) {
+      if (passed_[i] == lanes_of(i)) unstage(site, i, a, padded, &bad);
     }
     if (bad != none) {
       bad_index_ = bad;
@@ -316,21 +331,70 @@ class walker {
     }
   }
 
+  /// Passes a buffer in an operand's place, with the lanes that are read or added to; an operand
+  /// that does not move from row to row once.
+  void stage(const call_site& site, int i, const area& a, std::int64_t padded) {
+    const cursor& c = s_.cursors[i];
+    const bool output = i >= site.outputs();
+    if (output && c.direct) indices_[i] = scattered_ + i * stage_ * 8;
+    const bool reads = !output || c.where == place::segment;
+    const std::int64_t stride = c.lane ? c.strides[site.pass.inner] : 0;
+    std::byte* const to = lanes_of(i);
+    for (std::int64_t row = 0; reads && row < (steps_[i] == 0 ? 1 : a.rows); ++row) {
+      std::byte* const lanes = to + row * padded * c.size;
+      move_strided<true>(lanes, passed_[i] + row * steps_[i], stride, a.lanes, c.size);
+      if (padded > a.lanes) fill_up(lanes, a.lanes, padded, c.size);
+    }
+    passed_[i] = to;
+    passed_steps_[i] = steps_[i] == 0 && reads ? 0 : padded * c.size;
+  }
+
+  /// Moves what a kernel wrote to a buffer to its place.
+  void unstage(const call_site& site, int i, const area& a, std::int64_t padded,
+               std::int64_t* bad) {
+    const cursor& c = s_.cursors[i];
+    const std::int64_t stride = c.lane ? c.strides[site.pass.inner] : 0;
+    const bool once = c.where == place::segment && steps_[i] == 0;
+    const std::int64_t lanes = c.lane ? a.lanes : 1;
+    for (std::int64_t row = 0; row < (once ? 1 : a.rows); ++row) {
+      std::byte* const to = pointers_[i] + (a.row + row) * steps_[i] + a.first * stride;
+      const std::byte* const from = lanes_of(i) + row * padded * c.size;
+      if (c.direct) {
+        scatter(to, gathers_[i], from, reinterpret_cast<const std::int64_t*>(indices_[i]), a.lanes,
+                c.type, bad);
+      } else if (c.accumulates) {
+        exec::detail::add_elements(to, stride / c.size, from, lanes, c.type);
+      } else if (c.past_caches) {
+        copy_nontemporal(to, from, lanes * c.size);
+        wrote_past_caches_ = true;
+      } else {
+        move_strided<false>(to, from, stride, lanes, c.size);
+      }
+    }
+  }
+
   const nest_state& s_;
   std::byte* const* buffers_;
+  std::int64_t stage_;  ///< lanes of each buffer
   scratch memory_;
   std::byte** pointers_;
   std::byte** passed_;
+  std::int64_t* steps_;
+  std::int64_t* passed_steps_;
   gather_strides* gathers_;
   std::byte** indices_;
   std::byte* row_values_;
   std::byte* asides_;
-  std::byte* packed_;
+  std::byte* buffers_of_lanes_;
   std::byte* scattered_;
+  int parallel_loop_ = -1;  ///< the innermost parallel one of the outer loops
+  int row_loop_ = -1;       ///< … and of those within a row
+  std::int64_t rows_of_a_row_ = 1;
+  std::int64_t begin_ = 0;
   std::int64_t coordinates_[graph::max_axes] = {};
-  std::int64_t bad_index_;
-  std::int64_t lanes_since_fold_ = 0;
+  std::int64_t bad_index_ = -1;
   bool failed_ = false;
+  bool wrote_past_caches_ = false;
 };
 
 }  // namespace heddle::inline v0::exec::host::detail
