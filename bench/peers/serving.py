@@ -46,6 +46,20 @@ def numbers(size, step):
     return index.astype(numpy.float32) / numpy.float32(5003) - numpy.float32(1)
 
 
+ROW_LENGTHS = (128, 2048, 65536)  # goal C4's
+
+
+def row_operands(columns, size=1 << 24):
+    """The operands of goal C4's statements, as c4_rows.cpp makes them."""
+    import numpy
+    rows = size // columns
+    return {"x": numbers(size, 7919).reshape(rows, columns) * numpy.float32(3),
+            "g": numbers(size, 104729).reshape(rows, columns) * numpy.float32(3),
+            "seed": numbers(size, 1299709).reshape(rows, columns),
+            "gamma": numbers(columns, 17), "beta": numbers(columns, 19),
+            "target": numpy.arange(rows, dtype=numpy.int64) * 7919 % columns}
+
+
 def sampled(array):
     """bench::sampled."""
     import numpy

@@ -9,7 +9,7 @@ import pathlib
 import shutil
 import tempfile
 
-from serving import contender, numbers, sampled, serve
+from serving import ROW_LENGTHS, contender, numbers, row_operands, sampled, serve
 
 STATEMENTS = {
     "C1": (lambda torch, a, b, c: torch.relu(a * b + c) * 2, ("2^26 elements",)),
@@ -52,6 +52,59 @@ for _goal, (_, _works) in STATEMENTS.items():
     for _work in _works:
         for _peer, _variant in WAYS:
             enter_statement(_goal, _work, _peer, _variant)
+
+
+def rms_norm(torch, x, gamma):
+    return x * torch.rsqrt(torch.mean(x * x, -1, keepdim=True) + 1e-5) * gamma
+
+
+def divergence(torch, x, g):
+    functional = torch.nn.functional
+    return functional.kl_div(functional.log_softmax(g, -1), functional.log_softmax(x, -1), log_target=True,
+                             reduction="batchmean")
+
+
+# (statement on the operands, those that it is differentiated for)
+ROWS = {
+    "softmax": (lambda torch, o: torch.softmax(o["x"], -1), "x"),
+    "log-softmax": (lambda torch, o: torch.log_softmax(o["x"], -1), "x"),
+    "layer norm": (lambda torch, o: torch.nn.functional.layer_norm(
+        o["x"], o["gamma"].shape, o["gamma"], o["beta"]), "x gamma beta"),
+    "RMS norm": (lambda torch, o: rms_norm(torch, o["x"], o["gamma"]), "x gamma"),
+    "cross entropy": (lambda torch, o: torch.nn.functional.cross_entropy(o["x"], o["target"]), "x"),
+    "RMS norm of x silu(g)": (lambda torch, o: rms_norm(
+        torch, o["x"] * torch.nn.functional.silu(o["g"]), o["gamma"]), "x g gamma"),
+    "divergence of two softmaxes": (lambda torch, o: divergence(torch, o["x"], o["g"]), "g"),
+}
+
+
+def enter_rows(name, columns, peer, variant):
+    statement, wanted = ROWS[name]
+
+    @contender("C4", f"{name}, rows of {columns}", peer, variant)
+    def prepare(threads):
+        import torch
+        torch.set_num_threads(threads)
+        operands = {key: torch.from_numpy(value) for key, value in row_operands(columns).items()}
+        leaves = [operands[key].requires_grad_() for key in wanted.split()]
+
+        def function(operands):
+            return statement(torch, operands)
+        if peer == "torch_compile":
+            torch.compiler.reset()
+            function = torch.compile(function, mode=variant, dynamic=False, fullgraph=True)
+
+        def step():
+            y = function(operands)
+            return [y, *torch.autograd.grad(y, leaves, None if y.dim() == 0 else operands["seed"])]
+        step()
+        return step, lambda: [value for each in step() for value in sampled(each.detach().numpy())]
+
+
+for _name in ROWS:
+    for _columns in ROW_LENGTHS:
+        for _peer, _variant in WAYS:
+            enter_rows(_name, _columns, _peer, _variant)
 
 
 @contender("C16", "add_scalar", "torch")

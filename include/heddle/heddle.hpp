@@ -7,6 +7,7 @@
 #include <heddle/algorithm/topk.hpp>
 #include <heddle/algorithm/unique.hpp>
 #include <heddle/autograd/cursor.hpp>
+#include <heddle/autograd/derivative.hpp>
 #include <heddle/autograd/function.hpp>
 #include <heddle/autograd/grad.hpp>
 #include <heddle/autograd/gradcheck.hpp>

@@ -37,7 +37,7 @@ class epilogue_node final : public statement_node<Statement, Configuration> {
   template <class Results>
   epilogue_node(const exec::bound<Statement>& b, edge* places, const Results& results,
                 const linalg::product& p, handle<storage> aux)
-      : base(b, places, results),
+      : base(b, places, results, kept_memory<Statement>{}),
         rows_(p.m),
         columns_(p.n),
         aux_(static_cast<handle<storage>&&>(aux)) {}

@@ -12,9 +12,17 @@
 
 namespace heddle::inline v0::exec {
 
-/// The program of an expression, by the expression's type.
 template <class E>
-using program_of = typename statement<E>::program;
+consteval auto find_program_of() {
+  if constexpr (heddle::detail::holds_variable<E>) {
+    return typename heddle::detail::recorded_statement<statement<E>>::program{};
+  } else {
+    return typename statement<E>::program{};
+  }
+}
+/// The program of an expression, by the expression's type: what evaluating it runs.
+template <class E>
+using program_of = decltype(find_program_of<E>());
 /// The program of its gradient with respect to the variables among its operands.
 template <class E>
 using gradient_program_of = typename heddle::detail::derivative_of<statement<E>>::program;

@@ -3,6 +3,7 @@
 // differentiated program.
 #pragma once
 
+#include <heddle/autograd/derivative.hpp>
 #include <heddle/autograd/request.hpp>
 #include <heddle/autograd/variable.hpp>
 #include <heddle/exec/host/sum_to.hpp>
@@ -10,92 +11,6 @@
 namespace heddle::inline v0 {
 
 namespace detail {
-
-/// The derivative of a statement. Operand slots: the statement's own, then one seed per result,
-/// then one saved value per result. Outputs: gradients of the variables among its operands, as
-/// graph::gradient_slots has them.
-template <class Statement>
-struct derivative_of {
-  static constexpr int operands = Statement::operand_count;
-  static constexpr int outputs = Statement::output_count;
-  static constexpr int slots = operands + 2 * outputs;
-
-  static constexpr graph::list<bool> wanted_slots() {
-    graph::list<bool> chosen(static_cast<std::size_t>(operands), false);
-    for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = Statement::table.wanted[i];
-    return chosen;
-  }
-  static constexpr graph::graph make() {
-    graph::derivative_request request;
-    request.wanted = wanted_slots();
-    request.seed_slot = operands;
-    request.saved_slot = operands + outputs;
-    return graph::differentiate_cheapest(graph::thaw(typename Statement::program{}), request);
-  }
-  using program = graph::frozen<derivative_of>;
-
-  /// Slots that the derivative reads.
-  static constexpr auto reads = [] {
-    exec::detail::table<bool, static_cast<std::size_t>(slots)> t;
-    const auto& p = exec::plan_of<program>;
-    for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) t.values[p.reads[i].slot] = true;
-    return t;
-  }();
-  static constexpr int variables = [] {
-    int n = 0;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
-      n += Statement::table.variables[i] ? 1 : 0;
-    }
-    return n;
-  }();
-  static constexpr int wanted = [] {
-    int n = 0;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
-      n += Statement::table.wanted[i] ? 1 : 0;
-    }
-    return n;
-  }();
-  /// The gradients that the program writes: the slot of each, and its place among the wanted ones.
-  static constexpr graph::list<std::size_t> gradient_slots() {
-    const auto& nodes = exec::plan_of<typename Statement::program>.graph_nodes;
-    return graph::gradient_slots(nodes.values, Statement::program::node_count, wanted_slots());
-  }
-  static constexpr int gradients = static_cast<int>(gradient_slots().size());
-  static constexpr auto places = [] {
-    exec::detail::table<gradient_place, static_cast<std::size_t>(gradients)> t;
-    const auto slots = gradient_slots();
-    int variable = -1;
-    for (std::size_t k = 0; k < slots.size(); ++k) {
-      if (k == 0 || slots[k] != slots[k - 1]) ++variable;
-      t.values[k] = {static_cast<int>(slots[k]), variable};
-    }
-    return t;
-  }();
-  /// Saved operands and results: how many, and how many strides they have in all.
-  static constexpr bool saves(int slot) {
-    return reads[static_cast<std::size_t>(slot)] && (slot < operands || slot >= operands + outputs);
-  }
-  static constexpr int saved = [] {
-    int n = 0;
-    for (int i = 0; i < slots; ++i) n += saves(i) ? 1 : 0;
-    return n;
-  }();
-  static constexpr int saved_strides = [] {
-    int n = 0;
-    for (int i = 0; i < operands; ++i) {
-      if (saves(i)) n += Statement::table.operand_ranks[static_cast<std::size_t>(i)] + 1;
-    }
-    return n;
-  }();
-  /// Axes of the iteration space.
-  static constexpr int axes = [] {
-    unsigned all = 0;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
-      all |= graph::mask_of(Statement::table.operand_maps[i]);
-    }
-    return std::bit_width(all);
-  }();
-};
 
 [[noreturn]] HEDDLE_COLD inline void raise_stale() {
   raise<state_error>(
@@ -151,7 +66,8 @@ class statement_node : public tape_node {
 
  public:
   template <class Results>
-  statement_node(const exec::bound<Statement>& b, edge* places, const Results& results) {
+  statement_node(const exec::bound<Statement>& b, edge* places, const Results& results,
+                 const kept_memory<Statement>& row_values) {
     input_count = wanted;
     output_count = outputs;
     inputs = edges_;
@@ -188,6 +104,9 @@ class statement_node : public tape_node {
            ...);
         },
         results);
+    for (int k = 0; k < derivative::kept; ++k) {
+      save(next++, row_values[k].get(), row_values[k]->data());
+    }
     find_order();
   }
 
@@ -247,7 +166,10 @@ class statement_node : public tape_node {
     }
     return false;
   }();
-  static graph::graph thaw() { return graph::thaw(typename derivative::program{}); }
+  static graph::graph thaw() {
+    if constexpr (derivative::kept > 0) return derivative::make_recomputing();
+    return graph::thaw(typename derivative::program{});
+  }
   static constexpr derivative_tables request_tables = {&thaw,
                                                        operands,
                                                        outputs,
@@ -322,7 +244,7 @@ class statement_node : public tape_node {
       if (incoming_[k]) {
         seed.data = incoming_[k].data;
         owners[operands + k] = incoming_[k].memory.get();
-        contiguous(seed, Statement::table.output_maps.values[k]);
+        contiguous_strides(seed, Statement::table.output_maps.values[k], extents_.data());
       } else {
         // a result that nothing used: its gradient is 0, one element for all
         seed.data = reinterpret_cast<std::byte*>(const_cast<double*>(&zero));
@@ -334,23 +256,20 @@ class statement_node : public tape_node {
       check_version(next);
       in[slot].data = data_[next];
       owners[slot] = saved_[next++].get();
-      contiguous(in[slot], Statement::table.output_maps.values[k]);
+      contiguous_strides(in[slot], Statement::table.output_maps.values[k], extents_.data());
+    }
+    int kept = 0;
+    for (int slot = derivative::kept_slot; slot < derivative::slots; ++slot) {
+      if (!derivative::saves(slot)) continue;
+      in[slot].data = data_[next];
+      owners[slot] = saved_[next++].get();
+      const auto& value = derivative::kept_values[static_cast<std::size_t>(kept++)];
+      contiguous_strides(in[slot], value.map, extents_.data());
     }
   }
 
   void check_version(int k) const {
     if (saved_[k] && saved_[k]->version() != versions_[k]) raise_stale();
-  }
-
-  /// Row-major strides over the axes of a map.
-  void contiguous(exec::operand& o, graph::axis_map map) const {
-    std::int64_t stride = 1;
-    for (int i = graph::max_axes - 1; i >= 0; --i) {
-      const unsigned axis = graph::map_axis(map, i);
-      if (axis >= graph::max_axes) continue;
-      o.strides[i] = stride;
-      stride *= extents_[axis];
-    }
   }
 
   /// The extents in which the derivative gives the gradient of wanted operand J.
@@ -492,10 +411,11 @@ auto record_compiled(const E&... e) {
     recording_collector<derivative_of<statement>::variables> places;
     const exec::bound<statement> b(exec::detail::with_visitor{}, places, e...);
     results made = exec::detail::allocate_results<results>(b);
-    std::apply([&](const auto&... t) { exec::detail::run_into<Configuration>(b, t...); }, made);
+    kept_memory<statement> kept;
+    std::apply([&](const auto&... t) { run_recorded_into<Configuration>(b, kept, t...); }, made);
     handle<tape_node> node;
     if (places.any && recording) {
-      node = make_handle<statement_node<statement, Configuration>>(b, places.places, made);
+      node = make_handle<statement_node<statement, Configuration>>(b, places.places, made, kept);
     }
     return with_places(made, node);
   }

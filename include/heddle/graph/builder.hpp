@@ -64,6 +64,8 @@ class builder {
 
   /// While tracing, axes are classes (see symbol.hpp) and nodes are only recorded.
   bool tracing = false;
+  /// Rules that round differently apply, too: to derivatives, whose terms nobody wrote in an order.
+  bool reassociates = false;
   list<const op_info*> user_ops;
 
   constexpr const list<node>& nodes() const { return nodes_; }

@@ -81,6 +81,23 @@ HEDDLE_HD constexpr bool is_root(op code) { return code == op::store || code == 
 HEDDLE_HD constexpr bool is_random(op code) {
   return code == op::random_uniform || code == op::random_normal;
 }
+/// Whether its value takes many steps, each waiting for the one before: a polynomial's.
+HEDDLE_HD constexpr bool is_long_chain(op code) {
+  switch (code) {
+    case op::exp:
+    case op::log:
+    case op::log1p:
+    case op::expm1:
+    case op::tanh:
+    case op::erf:
+    case op::sigmoid:
+    case op::sin:
+    case op::cos:
+      return true;
+    default:
+      return false;
+  }
+}
 /// Whether the op table describes it, users' ops included.
 HEDDLE_HD constexpr bool is_elementwise(op code) { return code >= op::neg; }
 

@@ -35,6 +35,10 @@ struct kernel_frame : step_context {
   std::int64_t rows = 1;
   const std::int64_t* steps = nullptr;     ///< per read, value and output, where there are rows
   std::int64_t* row_coordinate = nullptr;  ///< the one of `coordinates` that counts them, or none
+  /// What is to be read after this call, fetched meanwhile: as many bytes for each block of lanes.
+  const std::byte* ahead[2] = {};
+  std::int64_t ahead_steps[2] = {};  ///< from row to row
+  std::int64_t ahead_bytes = 0;      ///< of a block
 };
 
 using kernel = void (*)(const kernel_frame&);
@@ -91,27 +95,9 @@ HEDDLE_INLINE void step_if(values<N>& s, values<N>& v, const kernel_frame& f, st
   }
 }
 
-/// Whether a value is the end of a chain of so many steps, each waiting for the one before, that a
-/// processor's window holds few vectors' worth of them.
-constexpr bool is_long_chain(op code) {
-  switch (code) {
-    case op::exp:
-    case op::log:
-    case op::log1p:
-    case op::expm1:
-    case op::tanh:
-    case op::erf:
-    case op::sigmoid:
-    case op::sin:
-    case op::cos:
-      return true;
-    default:
-      return false;
-  }
-}
-
-/// Bytes of the widest lane that such a chain computes in a pass; 0: there is none, or the pass has
-/// so many values that registers would not hold those of several vectors.
+/// Bytes of the widest lane that a long chain computes in a pass, of which a processor's window
+/// holds few vectors' worth; 0: there is none, or the pass has so many values that registers would
+/// not hold those of several vectors.
 template <class Program, int Pass>
 consteval int long_chain_bytes() {
   const auto& p = plan_of<Program>;
@@ -231,6 +217,17 @@ HEDDLE_INLINE void write(accumulator<Output, K>& sums, values<N>& s, values<N>& 
   }
 }
 
+/// Into the second-level cache: the first one is the current rows'.
+HEDDLE_INLINE void fetch_ahead(const kernel_frame& f, std::int64_t block) {
+  if (f.ahead_bytes == 0) return;
+  const std::int64_t at = block * f.ahead_bytes;
+  for (const std::byte* from : f.ahead) {
+    if (from == nullptr) continue;
+    __builtin_prefetch(from + at, 0, 2);
+    __builtin_prefetch(from + at + f.ahead_bytes / 2, 0, 2);
+  }
+}
+
 template <class Program, int Pass, class Nodes, class Outputs>
 struct pass_body;
 
@@ -272,6 +269,7 @@ struct pass_body<Program, Pass, std::integer_sequence<int, Node...>,
       for (int k = 0; k < pass.value_count; ++k) inputs[k] += *step++;
       for (int k = 0; k < pass.output_count; ++k) outputs[k] += *step++;
       if (f.row_coordinate != nullptr) ++*f.row_coordinate;
+      for (int k = 0; k < 2; ++k) f.ahead[k] += f.ahead_steps[k];
     }
   }
 
@@ -289,6 +287,7 @@ struct pass_body<Program, Pass, std::integer_sequence<int, Node...>,
     lane_pace<pace_bytes<Program, Pass, VectorBytes>()> pace;
     for (std::int64_t block = 0; block < f.blocks; ++block) {
       const int valid = block + 1 == f.blocks ? f.valid : lane_width;
+      fetch_ahead(f, block);
       HEDDLE_LANE_LOOP
       for (int l = 0; l < lanes; ++l) {
         const std::int64_t i = block * lane_width + l;

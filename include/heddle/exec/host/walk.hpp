@@ -146,6 +146,7 @@ class walker {
       const call_site site{s_.plan->passes[id], s_.kernels[id], first_cursor};
       start_row_reductions(site, lanes);
       const std::int64_t width = site.pass.inner < 0 ? 1 : lanes;
+      choose_ahead(k, task, rows, lanes);
       if (site.pass.row_pass || row_loop_ < 0) {
         point(site, parallel_loop_);
         run_area(site, parallel_loop_, {0, rows, 0, width}, false);
@@ -153,6 +154,26 @@ class walker {
         walk_row(site, width);
       }
       first_cursor = site.end();
+    }
+  }
+
+  /// While passes after the first run, which find their operands in the cache, the first one's
+  /// operands of the next rows are fetched: reading and computing overlap.
+  void choose_ahead(int pass, std::int64_t task, std::int64_t rows, std::int64_t lanes) {
+    constexpr std::int64_t most = 16384;  // lanes, so that all passes' operands stay in the cache
+    ahead_[0] = ahead_[1] = -1;
+    ahead_rows_ = rows;
+    if (pass == 0 || row_loop_ >= 0 || parallel_loop_ < 0 || rows * lanes > most) return;
+    const std::int64_t extent = s_.outer[parallel_loop_].extent;
+    if (task % extent + 2 * rows > extent) return;
+    const pass_info& first = s_.plan->passes[s_.info->first_pass];
+    int skip = 2 * (pass - 1);
+    int found = 0;
+    for (int i = 0; i < first.read_count && found < 2; ++i) {
+      const cursor& c = s_.cursors[i];
+      const bool streams = c.lane && !c.direct && c.strides[first.inner] == c.size &&
+                           steps_[i] != 0 && (found == 0 || c.size == s_.cursors[ahead_[0]].size);
+      if (streams && skip-- <= 0) ahead_[found++] = i;
     }
   }
 
@@ -271,7 +292,8 @@ class walker {
       const std::int64_t rows = s_.info->scatters ? 1 : stage_ / padded;
       for (std::int64_t row = 0; row < all.rows; row += rows) {
         const std::int64_t count = all.rows - row < rows ? all.rows - row : rows;
-        call_kernel(site, along, {all.row + row, count, done, now}, adds || done > 0, true);
+        const bool later = done > 0 || (row > 0 && along == row_loop_);
+        call_kernel(site, along, {all.row + row, count, done, now}, adds || later, true);
       }
     }
   }
@@ -317,6 +339,12 @@ class walker {
     f.adds_rows = adds || along == row_loop_;
     f.rows = a.rows;
     f.steps = passed_steps_ + site.reads;
+    for (int k = 0; k < 2 && ahead_[k] >= 0 && site.width() != 1; ++k) {
+      const int i = ahead_[k];
+      f.ahead[k] = pointers_[i] + (ahead_rows_ + a.row) * steps_[i] + a.first * s_.cursors[i].size;
+      f.ahead_steps[k] = steps_[i];
+      f.ahead_bytes = lane_width * s_.cursors[i].size;
+    }
     if (along >= 0) {
       coordinates[s_.outer[along].axis] += a.row;
       f.row_coordinate = coordinates + s_.outer[along].axis;
@@ -391,6 +419,8 @@ class walker {
   int row_loop_ = -1;       ///< … and of those within a row
   std::int64_t rows_of_a_row_ = 1;
   std::int64_t begin_ = 0;
+  int ahead_[2] = {-1, -1};  ///< reads of the first pass whose next rows are fetched
+  std::int64_t ahead_rows_ = 0;
   std::int64_t coordinates_[graph::max_axes] = {};
   std::int64_t bad_index_ = -1;
   bool failed_ = false;

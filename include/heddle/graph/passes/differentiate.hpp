@@ -12,7 +12,33 @@ struct derivative_request {
   list<bool> wanted;    ///< per operand slot of the forward graph: whether to give its gradient
   int seed_slot = 0;    ///< operand slot of output 0's incoming gradient; the others follow
   int saved_slot = -1;  ///< operand slot of output 0's saved value; -1: recompute from operands
+  /// operand slot of the first row value (row_values) that was kept; -1: recompute them
+  int kept_slot = -1;
 };
+
+/// The axes of a mask in increasing order.
+constexpr axis_map ordered_map(axis_mask mask) {
+  axis_map map = empty_map;
+  int position = 0;
+  for (unsigned axis = 0; axis < max_axes; ++axis) {
+    if ((mask >> axis & 1) != 0) map = with_axis(map, position++, axis);
+  }
+  return map;
+}
+
+/// Reductions whose values are few beside their operands: one for each row, of softmax the maximum
+/// and the sum. A derivative that is given them passes over memory less often.
+constexpr list<std::uint16_t> row_values(const node* nodes, std::size_t count) {
+  list<std::uint16_t> found;
+  for (std::size_t i = 0; i < count; ++i) {
+    const node& n = nodes[i];
+    const bool exact = n.type == dtype::f32 || n.type == dtype::f64;
+    if (is_reduction(n.code) && exact && n.varies != 0 && n.extra != 0) {
+      found.push_back(static_cast<std::uint16_t>(i));
+    }
+  }
+  return found;
+}
 
 namespace detail {
 
@@ -102,6 +128,7 @@ constexpr list<std::size_t> gradient_slots(const node* nodes, std::size_t count,
 constexpr graph differentiate(const graph& forward, const derivative_request& request) {
   builder b;
   b.user_ops = forward.user_ops;
+  b.reassociates = true;
   const std::size_t count = forward.size();
 
   // 1. The forward values again, under new ids; or the saved outputs in their place.
@@ -118,6 +145,27 @@ constexpr graph differentiate(const graph& forward, const derivative_request& re
                            .a = static_cast<std::uint16_t>(request.saved_slot + n.b),
                            .extra = map});
     }
+  }
+  if (request.kept_slot >= 0) {
+    const list<std::uint16_t> kept = row_values(forward.nodes.begin(), count);
+    for (std::size_t k = 0; k < kept.size(); ++k) {
+      const node& value = forward[kept[k]];
+      saved[kept[k]] =
+          b.emit({.code = op::input,
+                  .type = value.type,
+                  .a = static_cast<std::uint16_t>(static_cast<std::size_t>(request.kept_slot) + k),
+                  .extra = ordered_map(value.varies)});
+    }
+  }
+  // A saved quotient by a kept value gives its dividend back: of softmax, no power is computed.
+  for (const node& n : forward.nodes) {
+    if (n.code != op::store || saved[n.a] == no_node || request.kept_slot < 0) continue;
+    const node& value = forward[n.a];
+    if (value.code != op::div || saved[value.a] != no_node || saved[value.b] == no_node) continue;
+    const node& dividend = forward[value.a];
+    if (dividend.varies != value.varies || dividend.type != value.type) continue;
+    if (operands_of(dividend) == 0) continue;
+    saved[value.a] = b.binary(op::mul, value.type, saved[n.a], saved[value.b]);
   }
   list<std::uint16_t> now(count, no_node);
   list<bool> needs(count, false);
@@ -228,28 +276,87 @@ constexpr graph differentiate(const graph& forward, const derivative_request& re
   return remove_dead_code(b.nodes(), b.user_ops);
 }
 
-/// A measure of the bytes a graph reads, extents being unknown: each axis counts as 16 elements.
-constexpr double bytes_read(const graph& g) {
-  double total = 0;
+/// What a graph costs, extents being unknown: each axis counts as 16 elements.
+struct graph_cost {
+  double bytes = 0;  ///< read, but of kept row values
+  double work = 0;   ///< steps
+};
+constexpr graph_cost cost_of(const graph& g, int kept_slot) {
+  const auto elements = [](unsigned mask) {
+    double count = 1;
+    for (; mask != 0; mask &= mask - 1) count *= 16;
+    return count;
+  };
+  graph_cost cost;
   for (const node& n : g.nodes) {
-    if (n.code != op::input && n.code != op::gather) continue;
-    double bytes = static_cast<double>(size_of(n.type));
-    for (unsigned mask = n.varies; mask != 0; mask &= mask - 1) bytes *= 16;
-    total += bytes;
+    if (n.code == op::input || n.code == op::gather) {
+      if (kept_slot >= 0 && n.code == op::input && n.a >= kept_slot) continue;
+      cost.bytes += elements(n.varies) * static_cast<double>(size_of(n.type));
+    } else if (!is_root(n.code)) {
+      // a reduction ends a pass over its operand, and what the next pass needs is computed again
+      const double steps = is_reduction(n.code) || is_long_chain(n.code) ? 8 : 1;
+      cost.work += elements(is_reduction(n.code) ? g[n.a].varies : n.varies) * steps;
+    }
   }
-  return total;
+  return cost;
 }
+
+namespace detail {
+
+constexpr bool reads_slot(const graph& g, std::size_t slot) {
+  for (const node& n : g.nodes) {
+    if (n.code == op::input && n.a == slot) return true;
+    if (n.code == op::gather && n.b == slot) return true;
+  }
+  return false;
+}
+
+}  // namespace detail
 
 /// The cheaper, in bytes read (then in nodes), of recomputing from operands and of reading saved
 /// outputs. request.saved_slot says where those would stand; the result's uses of it tell which.
-constexpr graph differentiate_cheapest(const graph& forward, derivative_request request) {
+constexpr graph differentiate_recomputing(const graph& forward, derivative_request request) {
+  request.kept_slot = -1;
   graph reading = differentiate(forward, request);
   request.saved_slot = -1;
   graph recomputing = differentiate(forward, request);
-  const double a = bytes_read(reading);
-  const double b = bytes_read(recomputing);
+  const double a = cost_of(reading, -1).bytes;
+  const double b = cost_of(recomputing, -1).bytes;
   const bool read = a < b || (a == b && reading.size() < recomputing.size());
   return read ? static_cast<graph&&>(reading) : static_cast<graph&&>(recomputing);
+}
+
+/// The same, or a derivative that is given row values, where that is less work and reads no more.
+/// One that takes them reads all operands and outputs that the other one does: orders above the
+/// first differentiate that.
+constexpr graph differentiate_cheapest(const graph& forward, derivative_request request) {
+  graph best = differentiate_recomputing(forward, request);
+  if (request.kept_slot < 0 || row_values(forward.nodes.begin(), forward.size()).size() == 0) {
+    return best;
+  }
+  const graph first = best;
+  graph_cost least = cost_of(best, -1);
+  const int saved_slot = request.saved_slot;
+  for (int reading = 0; reading < 2; ++reading) {
+    request.saved_slot = reading == 0 ? -1 : saved_slot;
+    graph other = differentiate(forward, request);
+    const graph_cost cost = cost_of(other, request.kept_slot);
+    bool better = cost.bytes <= least.bytes && cost.work < least.work;
+    bool takes_kept = false;
+    bool lacks = false;
+    for (const node& n : other.nodes) {
+      takes_kept = takes_kept || (n.code == op::input && n.a >= request.kept_slot);
+    }
+    for (int slot = 0; slot < request.kept_slot; ++slot) {
+      const auto at = static_cast<std::size_t>(slot);
+      lacks = lacks || (detail::reads_slot(first, at) && !detail::reads_slot(other, at));
+    }
+    better = better && !(takes_kept && lacks);
+    if (!better) continue;
+    best = static_cast<graph&&>(other);
+    least = cost;
+  }
+  return best;
 }
 
 }  // namespace heddle::inline v0::graph

@@ -9,6 +9,10 @@
 //
 // They rest on how values are computed: to nearest even; 16-bit ones in f32, rounded at casts and
 // stores; sums from +0 on, so that no sum is -0, but a sum over no axes is its operand.
+//
+// Where the builder reassociates (derivatives), a few rules move common factors and divisors out of
+// sums and cancel them. They hold but for rounding, for the sign of zeros, and for factors that are
+// 0 or infinite.
 #pragma once
 
 #include <heddle/graph/builder.hpp>
@@ -110,6 +114,53 @@ constexpr std::uint16_t repeated(builder& b, dtype type, std::uint16_t x, axis_m
                  .c = zero});
 }
 
+/// Common divisors out of a sum or difference.
+constexpr std::uint16_t divide_together(builder& b, const node& n) {
+  const node x = b[n.a];
+  const node y = b[n.b];
+  if (x.code != op::div || y.code != op::div || x.b != y.b || x.type != y.type) return no_node;
+  return b.binary(op::div, n.type, b.binary(n.code, n.type, x.a, y.a), x.b);
+}
+/// (x / s) · (y · s) = x · y, and a divisor that varies along fewer axes out of a product, towards
+/// the sum that it can leave.
+constexpr std::uint16_t cancel_divisor(builder& b, const node& n) {
+  for (int order = 0; order < 2; ++order) {
+    const node x = b[order == 0 ? n.a : n.b];
+    const node y = b[order == 0 ? n.b : n.a];
+    if (x.code != op::div || y.code != op::mul || x.type != y.type) continue;
+    if (y.a == x.b) return b.binary(op::mul, n.type, x.a, y.b);
+    if (y.b == x.b) return b.binary(op::mul, n.type, x.a, y.a);
+  }
+  for (int order = 0; order < 2; ++order) {
+    const node x = b[order == 0 ? n.a : n.b];
+    const std::uint16_t y = order == 0 ? n.b : n.a;
+    if (x.code != op::div || x.type != n.type) continue;
+    if ((b[y].varies & ~b[x.b].varies) == 0 || (x.varies & ~b[x.b].varies) == 0) continue;
+    return b.binary(op::div, n.type, b.binary(op::mul, n.type, x.a, y), x.b);
+  }
+  return no_node;
+}
+/// Factors and a divisor that are constant along the axes out of a sum; out of both terms of one,
+/// too: a factor that comes from another sum would put this one a pass later.
+constexpr std::uint16_t take_out_of_sum(builder& b, const node& n) {
+  const node x = b[n.a];
+  const auto constant = [&](std::uint16_t id) { return (b[id].varies & n.extra) == 0; };
+  const auto sum_of = [&](std::uint16_t id) { return b.unary(op::sum, n.type, id, n.extra); };
+  const auto has_factor = [&](std::uint16_t id) {
+    const node& y = b[id];
+    if (y.type != n.type || y.varies != x.varies) return false;
+    if (y.code == op::div) return constant(y.b);
+    return y.code == op::mul && (constant(y.a) || constant(y.b));
+  };
+  if (x.type != n.type) return no_node;
+  if ((x.code == op::add || x.code == op::sub) && has_factor(x.a) && has_factor(x.b)) {
+    return b.binary(x.code, n.type, sum_of(x.a), sum_of(x.b));
+  }
+  if (!has_factor(n.a)) return no_node;
+  if (constant(x.b)) return b.binary(x.code, n.type, sum_of(x.a), x.b);
+  return b.binary(op::mul, n.type, x.a, sum_of(x.b));
+}
+
 constexpr std::uint16_t simplify_sum(builder& b, const node& n) {
   const node x = b[n.a];
   if (n.extra == 0) return n.a;
@@ -122,6 +173,7 @@ constexpr std::uint16_t simplify_sum(builder& b, const node& n) {
   const auto sum_of = [&](std::uint16_t id) { return b.unary(op::sum, n.type, id, mask); };
   // not -(sum): where the sum is +0, so is this one
   if (x.code == op::neg) return b.binary(op::sub, n.type, b.constant(n.type, 0), sum_of(x.a));
+  if (is_floating(n.type) && b.reassociates) return take_out_of_sum(b, n);
   if (is_floating(n.type) || x.code != op::mul) return no_node;
   if (b[x.b].code == op::constant) return b.binary(op::mul, n.type, sum_of(x.a), x.b);
   if (b[x.a].code == op::constant) return b.binary(op::mul, n.type, sum_of(x.b), x.a);
@@ -132,6 +184,7 @@ constexpr std::uint16_t simplify_sum(builder& b, const node& n) {
 
 constexpr std::uint16_t simplify(builder& b, node& n) {
   const bool integral = !is_floating(n.type);
+  const bool reassociates = b.reassociates && !integral;
   if (detail::commutes(n.code, n.type) && n.a > n.b) {
     const std::uint16_t swapped = n.a;
     n.a = n.b;
@@ -153,12 +206,14 @@ constexpr std::uint16_t simplify(builder& b, node& n) {
       if (detail::is_constant(b, n.b, -0.0)) return n.a;
       if (b[n.b].code == op::neg) return b.binary(op::sub, n.type, n.a, b[n.b].a);
       if (b[n.a].code == op::neg) return b.binary(op::sub, n.type, n.b, b[n.a].a);
-      return no_node;
+      return reassociates ? detail::divide_together(b, n) : no_node;
     case op::sub:
       if (detail::is_constant(b, n.b, 0)) return n.a;
       if (detail::is_constant(b, n.a, -0.0)) return b.unary(op::neg, n.type, n.b);
       if (b[n.b].code == op::neg) return b.binary(op::add, n.type, n.a, b[n.b].a);
-      return no_node;
+      if (!reassociates) return no_node;
+      if (detail::is_constant(b, n.a, 0)) return b.unary(op::neg, n.type, n.b);
+      return detail::divide_together(b, n);
     case op::mul:
       if (detail::is_constant(b, n.a, 1)) return n.b;
       if (detail::is_constant(b, n.b, 1)) return n.a;
@@ -173,7 +228,7 @@ constexpr std::uint16_t simplify(builder& b, node& n) {
       if (b[n.b].code == op::neg) {
         return b.unary(op::neg, n.type, b.binary(op::mul, n.type, n.a, b[n.b].a));
       }
-      return no_node;
+      return reassociates ? detail::cancel_divisor(b, n) : no_node;
     case op::div:
       if (detail::is_constant(b, n.b, 1)) return n.a;
       if (b[n.a].code == op::neg) {
