@@ -36,9 +36,9 @@ struct kernel_frame : step_context {
   const std::int64_t* steps = nullptr;     ///< per read, value and output, where there are rows
   std::int64_t* row_coordinate = nullptr;  ///< the one of `coordinates` that counts them, or none
   /// What is to be read after this call, fetched meanwhile: as many bytes for each block of lanes.
-  const std::byte* ahead[2] = {};
-  std::int64_t ahead_steps[2] = {};  ///< from row to row
-  std::int64_t ahead_bytes = 0;      ///< of a block
+  const std::byte* ahead = nullptr;
+  std::int64_t ahead_step = 0;   ///< from row to row
+  std::int64_t ahead_bytes = 0;  ///< of a block
 };
 
 using kernel = void (*)(const kernel_frame&);
@@ -220,12 +220,9 @@ HEDDLE_INLINE void write(accumulator<Output, K>& sums, values<N>& s, values<N>& 
 /// Into the second-level cache: the first one is the current rows'.
 HEDDLE_INLINE void fetch_ahead(const kernel_frame& f, std::int64_t block) {
   if (f.ahead_bytes == 0) return;
-  const std::int64_t at = block * f.ahead_bytes;
-  for (const std::byte* from : f.ahead) {
-    if (from == nullptr) continue;
-    __builtin_prefetch(from + at, 0, 2);
-    __builtin_prefetch(from + at + f.ahead_bytes / 2, 0, 2);
-  }
+  const std::byte* const from = f.ahead + block * f.ahead_bytes;
+  __builtin_prefetch(from, 0, 2);
+  __builtin_prefetch(from + f.ahead_bytes / 2, 0, 2);
 }
 
 template <class Program, int Pass, class Nodes, class Outputs>
@@ -269,7 +266,7 @@ struct pass_body<Program, Pass, std::integer_sequence<int, Node...>,
       for (int k = 0; k < pass.value_count; ++k) inputs[k] += *step++;
       for (int k = 0; k < pass.output_count; ++k) outputs[k] += *step++;
       if (f.row_coordinate != nullptr) ++*f.row_coordinate;
-      for (int k = 0; k < 2; ++k) f.ahead[k] += f.ahead_steps[k];
+      f.ahead += f.ahead_step;
     }
   }
 

@@ -157,24 +157,25 @@ class walker {
     }
   }
 
-  /// While passes after the first run, which find their operands in the cache, the first one's
-  /// operands of the next rows are fetched: reading and computing overlap.
+  /// While the second pass runs, which finds its operands in the cache, the first one's operand of
+  /// the next rows is fetched: reading and computing overlap. Where the first pass reads several
+  /// streams, the processor keeps enough of them in flight by itself.
   void choose_ahead(int pass, std::int64_t task, std::int64_t rows, std::int64_t lanes) {
     constexpr std::int64_t most = 16384;  // lanes, so that all passes' operands stay in the cache
-    ahead_[0] = ahead_[1] = -1;
+    ahead_ = -1;
     ahead_rows_ = rows;
-    if (pass == 0 || row_loop_ >= 0 || parallel_loop_ < 0 || rows * lanes > most) return;
+    if (pass != 1 || row_loop_ >= 0 || parallel_loop_ < 0 || rows * lanes > most) return;
     const std::int64_t extent = s_.outer[parallel_loop_].extent;
     if (task % extent + 2 * rows > extent) return;
     const pass_info& first = s_.plan->passes[s_.info->first_pass];
-    int skip = 2 * (pass - 1);
-    int found = 0;
-    for (int i = 0; i < first.read_count && found < 2; ++i) {
+    int streams = 0;
+    for (int i = 0; i < first.read_count; ++i) {
       const cursor& c = s_.cursors[i];
-      const bool streams = c.lane && !c.direct && c.strides[first.inner] == c.size &&
-                           steps_[i] != 0 && (found == 0 || c.size == s_.cursors[ahead_[0]].size);
-      if (streams && skip-- <= 0) ahead_[found++] = i;
+      if (!c.lane || steps_[i] == 0) continue;
+      ++streams;
+      if (!c.direct && c.strides[first.inner] == c.size) ahead_ = i;
     }
+    if (streams != 1) ahead_ = -1;
   }
 
   /// The loops within one row.
@@ -339,11 +340,11 @@ class walker {
     f.adds_rows = adds || along == row_loop_;
     f.rows = a.rows;
     f.steps = passed_steps_ + site.reads;
-    for (int k = 0; k < 2 && ahead_[k] >= 0 && site.width() != 1; ++k) {
-      const int i = ahead_[k];
-      f.ahead[k] = pointers_[i] + (ahead_rows_ + a.row) * steps_[i] + a.first * s_.cursors[i].size;
-      f.ahead_steps[k] = steps_[i];
-      f.ahead_bytes = lane_width * s_.cursors[i].size;
+    if (ahead_ >= 0 && site.width() != 1) {
+      const std::int64_t size = s_.cursors[ahead_].size;
+      f.ahead = pointers_[ahead_] + (ahead_rows_ + a.row) * steps_[ahead_] + a.first * size;
+      f.ahead_step = steps_[ahead_];
+      f.ahead_bytes = lane_width * size;
     }
     if (along >= 0) {
       coordinates[s_.outer[along].axis] += a.row;
@@ -419,7 +420,7 @@ class walker {
   int row_loop_ = -1;       ///< … and of those within a row
   std::int64_t rows_of_a_row_ = 1;
   std::int64_t begin_ = 0;
-  int ahead_[2] = {-1, -1};  ///< reads of the first pass whose next rows are fetched
+  int ahead_ = -1;  ///< the read of the first pass whose next rows are fetched
   std::int64_t ahead_rows_ = 0;
   std::int64_t coordinates_[graph::max_axes] = {};
   std::int64_t bad_index_ = -1;
