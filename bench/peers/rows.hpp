@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "../contender.hpp"
@@ -26,6 +27,19 @@ struct row_operands {
   const std::int64_t* target;
   std::int64_t rows, columns;
 };
+
+/// The gradient of what all rows share: a sum over the rows, whose rounding depends on how many
+/// they are. It is compared as a mean.
+template <class See>
+void see_shared(See see, const float* data, std::int64_t size, std::int64_t rows) {
+  if constexpr (std::is_same_v<See, sampled>) {
+    std::vector<double> means(data, data + size);
+    for (double& mean : means) mean /= static_cast<double>(rows);
+    see(means.data(), size);
+  } else {
+    see(data, size);
+  }
+}
 
 /// The results seen are the statement's value, then its gradients in the order x, g, gamma, beta.
 std::vector<contender> libtorch_row_contenders(row_statement, row_operands, int threads);

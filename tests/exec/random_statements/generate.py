@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writes random statements, to be compiled and compared with the interpreter.
 
-usage: generate.py output.cpp [seed]
+usage: generate.py output.cpp [unit]
 
-Without a seed: HEDDLE_TEST_SEED, else one of the day. It is printed, here and by the test.
+The seed is HEDDLE_TEST_SEED, else one of the day, plus the unit's number. It is printed, here and by the test;
+as HEDDLE_TEST_SEED it repeats the statements in unit 0.
 """
 import os
 import random
@@ -74,8 +75,8 @@ def main():
     if len(sys.argv) < 2:
         print(__doc__)
         return 2
-    seed = int(sys.argv[2] if len(sys.argv) > 2 else
-               os.environ.get("HEDDLE_TEST_SEED", 0) or time.time() // 86400)
+    seed = int(os.environ.get("HEDDLE_TEST_SEED", 0)) or int(time.time() // 86400) * 100
+    seed += int(sys.argv[2]) if len(sys.argv) > 2 else 0
     source = random.Random(seed)
     print(f"HEDDLE_TEST_SEED={seed}: {COUNT} random statements")
     cases = []
