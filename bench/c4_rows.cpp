@@ -52,6 +52,15 @@ struct problem {
 void go_back(const variable<float, 0>& y, const tensor<float, 2>&) { y.backward(); }
 void go_back(const variable<float, 2>& y, const tensor<float, 2>& seed) { y.backward(seed); }
 
+template <class See>
+void see_gradient(See see, const variable<float, 2>& of, std::int64_t) {
+  see(of.grad().data(), of.size());
+}
+template <class See>
+void see_gradient(See see, const variable<float, 1>& of, std::int64_t rows) {
+  bench::see_shared(see, of.grad().data(), of.size(), rows);
+}
+
 // `Parameters` are what the statement is differentiated for.
 template <class Statement, class... Parameters>
 bench::contender enter(int threads, const tensor<float, 2>& seed, Statement statement,
@@ -60,7 +69,7 @@ bench::contender enter(int threads, const tensor<float, 2>& seed, Statement stat
     const auto y = statement(parameters...);
     go_back(y, seed);
     see(y.value().data(), y.size());
-    (see(parameters.grad().data(), parameters.size()), ...);
+    (see_gradient(see, parameters, seed.extents()[0]), ...);
     (parameters.zero_grad(), ...);
   });
 }

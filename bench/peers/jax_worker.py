@@ -6,7 +6,7 @@ usage: bench/peers/jax_worker.py --serve GOAL --threads N
 """
 import os
 
-from serving import ROW_LENGTHS, contender, numbers, row_operands, sampled, serve
+from serving import ROW_LENGTHS, contender, numbers, row_operands, row_values, sampled, serve
 
 WORKS = (("C1", "2^26 elements", 1 << 26), ("C2", "2^12 elements", 1 << 12),
          ("C2", "2^22 elements", 1 << 22))
@@ -87,7 +87,7 @@ def enter_rows(name, columns):
 
         def step():
             return jax.block_until_ready(both(leaves, constants, operands["seed"]))
-        return step, lambda: [value for each in step() for value in sampled(each)]
+        return step, lambda: row_values(step(), len(operands["x"]))
 
 
 for _name in ROWS:

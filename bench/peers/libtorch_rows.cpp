@@ -28,7 +28,11 @@ std::vector<contender> libtorch_row_contenders(row_statement what, row_operands 
       see(y.template data_ptr<float>(), y.numel());
       for (const at::Tensor& each : gradients) {
         const at::Tensor dense = each.contiguous();
-        see(dense.template data_ptr<float>(), dense.numel());
+        if (dense.dim() == 1) {
+          see_shared(see, dense.template data_ptr<float>(), dense.numel(), rows);
+        } else {
+          see(dense.template data_ptr<float>(), dense.numel());
+        }
       }
     })};
   };

@@ -60,6 +60,12 @@ def row_operands(columns, size=1 << 24):
             "target": numpy.arange(rows, dtype=numpy.int64) * 7919 % columns}
 
 
+def row_values(results, rows):
+    """What is compared of a value and its gradients: of what all rows share, a mean."""
+    return [value for array in results
+            for value in sampled(array / rows if array.ndim == 1 and array.size > 1 else array)]
+
+
 def sampled(array):
     """bench::sampled."""
     import numpy
