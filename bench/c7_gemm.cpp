@@ -98,8 +98,7 @@ int main(int count, char** arguments) {
                            (by_tanh ? "tanh" : "erf"),
                        "s",
                        bench::thread_counts(),
-                       {bench::times_as_fast_as("onednn", 1 / (backward ? 1.06 : 1.04)),
-                        bench::times_as_fast_as("libtorch", 1)},
+                       {bench::times_as_fast_as("onednn", 1 / (backward ? 1.06 : 1.04))},
                        [=] { return enter(by_tanh, backward); }});
     }
   }
