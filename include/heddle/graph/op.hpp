@@ -81,6 +81,11 @@ HEDDLE_HD constexpr bool is_root(op code) { return code == op::store || code == 
 HEDDLE_HD constexpr bool is_random(op code) {
   return code == op::random_uniform || code == op::random_normal;
 }
+/// Whether the op table describes it, users' ops included.
+HEDDLE_HD constexpr bool is_elementwise(op code) { return code >= op::neg; }
+
+namespace graph {
+
 /// Whether its value takes many steps, each waiting for the one before: a polynomial's.
 HEDDLE_HD constexpr bool is_long_chain(op code) {
   switch (code) {
@@ -98,7 +103,5 @@ HEDDLE_HD constexpr bool is_long_chain(op code) {
       return false;
   }
 }
-/// Whether the op table describes it, users' ops included.
-HEDDLE_HD constexpr bool is_elementwise(op code) { return code >= op::neg; }
-
+}  // namespace graph
 }  // namespace heddle::inline v0

@@ -106,7 +106,7 @@ consteval int long_chain_bytes() {
   for (int k = 0; k < pass.node_count; ++k) {
     const int id = p.nodes[static_cast<std::size_t>(pass.first_node + k)];
     const graph::node n = graph::decode_word(step_word<Program>(id));
-    if (!is_lane<Program>(pass, id) || !is_long_chain(n.code)) continue;
+    if (!is_lane<Program>(pass, id) || !graph::is_long_chain(n.code)) continue;
     const int size = size_of(n.type) < 4 ? 4 : static_cast<int>(size_of(n.type));
     bytes = size > bytes ? size : bytes;
   }
