@@ -179,6 +179,51 @@ TEST_CASE("rows that span several loops, folded and side by side") {
   }
 }
 
+TEST_CASE("a column of a wider tensor is written past the caches as any other") {
+  const past_caches all(0);
+  const tensor<float, 2> wide = zeros<float, 2>({40, 3});
+  const tensor<float, 2> from = ones<float, 2>({40, 1});
+  assign(wide(heddle::all(), slice(1, 2)), from * 3);
+  for (std::int64_t i = 0; i < 40; ++i) {
+    CHECK(wide(i, 0) == 0);
+    CHECK(wide(i, 1) == 3);
+    CHECK(wide(i, 2) == 0);
+  }
+}
+
+TEST_CASE("an extremum's gradient finds its elements, however its operand is computed") {
+  generator from(8);
+  const variable<float, 2> x(randn<float, 2>({200, 50}, from));
+  const tensor<float, 2> y = randn<float, 2>({200, 50}, from);
+  const auto all_rows_have_gradients = [&] {
+    for (std::int64_t i = 0; i < 200; ++i) {
+      double most = 0;
+      for (std::int64_t j = 0; j < 50; ++j) {
+        most = std::fmax(most, std::fabs(static_cast<double>(x.grad()(i, j))));
+      }
+      if (most == 0) return false;
+    }
+    return true;
+  };
+  variable<float, 0>(sum(amax<-1>((x / 0.7f) * y))).backward();
+  CHECK(all_rows_have_gradients());
+  x.zero_grad();
+  constexpr auto normal_maximum = fused([](auto v, auto w) {
+    const auto centred = v - mean<-1>(v, keepdim);
+    const auto deviation = sqrt(mean<-1>(centred * centred, keepdim) + 1e-5);
+    return amax<-1>(centred / deviation * w);
+  });
+  variable<float, 0>(sum(normal_maximum(x, y))).backward();
+  CHECK(all_rows_have_gradients());
+}
+
+TEST_CASE("without rows, the gradient of a mean over them is 0") {
+  const variable<float, 1> w(ones<float, 1>({3}));
+  const tensor<float, 2> none = zeros<float, 2>({0, 3});
+  variable<float, 0>(mean(none * w)).backward();
+  for (const float g : w.grad()) CHECK(g == 0);
+}
+
 TEST_CASE(
     "what is kept of rows: a derivative of softmax without powers, of cross entropy in one pass") {
   using softmax_statement = exec::statement<decltype(softmax<-1>(variable<float, 2>{}))>;

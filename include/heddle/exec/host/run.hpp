@@ -212,8 +212,8 @@ class widened_tables {
 template <class Configuration>
 void run_collapsed(nest_state& s, std::byte** buffers) {
   make_cursors(s, buffers);
-  choose_past_caches(s);
   collapse(s);
+  choose_past_caches(s);
   make_tasks(s);
   run_nest<Configuration>(s, buffers);
 }

@@ -200,10 +200,10 @@ class walker {
         row += now;
         done += now;
         if (since < summed_at_a_time || done == rows_of_a_row_) continue;
-        for_each_row_value(site, [&](int reduction, const reduction_info& r) {
-          if (!put_aside) fill_identity(aside(reduction), chunk_lanes, r.code, r.type);
-          merge(aside(reduction), row_value(reduction), chunk_lanes, r.code, r.type);
-          fill_identity(row_value(reduction), chunk_lanes, r.code, r.type);
+        for_each_row_value(site, [&](int reduction, const reduction_info& r, std::int64_t count) {
+          if (!put_aside) fill_identity(aside(reduction), count, r.code, r.type);
+          merge(aside(reduction), row_value(reduction), count, r.code, r.type);
+          fill_identity(row_value(reduction), count, r.code, r.type);
         });
         put_aside = true;
         since = 0;
@@ -213,17 +213,18 @@ class walker {
       if (s_.outer[k].row) coordinates_[s_.outer[k].axis] = 0;
     }
     if (!put_aside) return;
-    for_each_row_value(site, [&](int reduction, const reduction_info& r) {
-      merge(row_value(reduction), aside(reduction), chunk_lanes, r.code, r.type);
+    for_each_row_value(site, [&](int reduction, const reduction_info& r, std::int64_t count) {
+      merge(row_value(reduction), aside(reduction), count, r.code, r.type);
     });
   }
+  /// Calls f(reduction, its description, how many values of it there are).
   template <class F>
   void for_each_row_value(const call_site& site, F f) {
     for (int i = site.outputs(); i < site.end(); ++i) {
       const cursor& c = s_.cursors[i];
-      if (c.where == place::row_value || c.where == place::lanes) {
-        f(c.reduction, s_.plan->reductions[c.reduction]);
-      }
+      const reduction_info& r = s_.plan->reductions[c.reduction];
+      if (c.where == place::row_value) f(c.reduction, r, chunk_lanes);
+      if (c.where == place::lanes) f(c.reduction, r, std::int64_t{1});
     }
   }
 

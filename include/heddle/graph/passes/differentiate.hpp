@@ -123,12 +123,27 @@ constexpr list<std::size_t> gradient_slots(const node* nodes, std::size_t count,
   return slots;
 }
 
+namespace detail {
+
+/// Nodes that a gradient can come to: not through a detach.
+constexpr list<bool> reached_by_gradients(const graph& forward) {
+  list<bool> reached(forward.size(), false);
+  for (std::size_t i = forward.size(); i-- > 0;) {
+    const node& n = forward[i];
+    if (is_root(n.code)) reached[n.a] = true;
+    if (!reached[i] || n.code == op::detach || is_root(n.code)) continue;
+    for (int k = 0; k < operands_of(n); ++k) reached[operand(n, k)] = true;
+  }
+  return reached;
+}
+
+}  // namespace detail
+
 /// The graph of the gradients of the wanted operands: one store (or scatter_add) for each read, in
 /// the order of gradient_slots.
 constexpr graph differentiate(const graph& forward, const derivative_request& request) {
   builder b;
   b.user_ops = forward.user_ops;
-  b.reassociates = true;
   const std::size_t count = forward.size();
 
   // 1. The forward values again, under new ids; or the saved outputs in their place.
@@ -148,8 +163,12 @@ constexpr graph differentiate(const graph& forward, const derivative_request& re
   }
   if (request.kept_slot >= 0) {
     const list<std::uint16_t> kept = row_values(forward.nodes.begin(), count);
+    const list<bool> differentiated = detail::reached_by_gradients(forward);
     for (std::size_t k = 0; k < kept.size(); ++k) {
       const node& value = forward[kept[k]];
+      // An extremum's gradient goes to the elements that equal it: to the bit, and so computed with
+      // them.
+      if (value.code != op::sum && differentiated[kept[k]]) continue;
       saved[kept[k]] =
           b.emit({.code = op::input,
                   .type = value.type,
@@ -187,7 +206,9 @@ constexpr graph differentiate(const graph& forward, const derivative_request& re
     }
   }
 
-  // 2. Seeds, then the sweep.
+  // 2. Seeds, then the sweep. What it adds is simplified by more rules; the forward values are not,
+  // as extrema are compared with them.
+  b.reassociates = true;
   detail::pending_gradients pending(b, count);
   for (const node& n : forward.nodes) {
     if (!is_root(n.code) || !needs[n.a]) continue;

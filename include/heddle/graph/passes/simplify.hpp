@@ -140,6 +140,20 @@ constexpr std::uint16_t cancel_divisor(builder& b, const node& n) {
   }
   return no_node;
 }
+/// Whether a value depends on how many elements there are along the axes: without any, it may be
+/// infinite.
+constexpr bool depends_on_count(const builder& b, std::uint16_t id, std::uint64_t axes) {
+  list<bool> needed(std::size_t{id} + 1, false);
+  needed[id] = true;
+  for (std::size_t i = std::size_t{id} + 1; i-- > 0;) {
+    if (!needed[i]) continue;
+    const node& n = b[static_cast<std::uint16_t>(i)];
+    if (n.code == op::count && (n.extra & axes) != 0) return true;
+    for (int k = 0; k < operands_of(n); ++k) needed[operand(n, k)] = true;
+  }
+  return false;
+}
+
 /// Factors and a divisor that are constant along the axes out of a sum; out of both terms of one,
 /// too: a factor that comes from another sum would put this one a pass later.
 constexpr std::uint16_t take_out_of_sum(builder& b, const node& n) {
@@ -157,8 +171,19 @@ constexpr std::uint16_t take_out_of_sum(builder& b, const node& n) {
     return b.binary(x.code, n.type, sum_of(x.a), sum_of(x.b));
   }
   if (!has_factor(n.a)) return no_node;
-  if (constant(x.b)) return b.binary(x.code, n.type, sum_of(x.a), x.b);
-  return b.binary(op::mul, n.type, x.a, sum_of(x.b));
+  const bool second = constant(x.b);
+  const std::uint16_t factor = second ? x.b : x.a;
+  const std::uint16_t sum = sum_of(second ? x.a : x.b);
+  const std::uint16_t product =
+      second ? b.binary(x.code, n.type, sum, factor) : b.binary(op::mul, n.type, factor, sum);
+  if (!depends_on_count(b, factor, n.extra)) return product;
+  // no elements add up to 0, whatever they would have been multiplied by
+  const std::uint16_t times = b.emit({.code = op::count, .type = n.type, .extra = n.extra});
+  return b.emit({.code = op::where,
+                 .type = n.type,
+                 .a = b.cast(dtype::boolean, times),
+                 .b = product,
+                 .c = b.constant(n.type, 0)});
 }
 
 constexpr std::uint16_t simplify_sum(builder& b, const node& n) {
