@@ -28,21 +28,15 @@ struct derivative_of {
     for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = Statement::table.wanted[i];
     return chosen;
   }
+  static constexpr graph::derivative_request request() {
+    return {wanted_slots(), operands, operands + outputs, kept_slot};
+  }
   static constexpr graph::graph make() {
-    graph::derivative_request request;
-    request.wanted = wanted_slots();
-    request.seed_slot = operands;
-    request.saved_slot = operands + outputs;
-    request.kept_slot = kept_slot;
-    return graph::differentiate_cheapest(graph::thaw(typename Statement::program{}), request);
+    return graph::differentiate_cheapest(graph::thaw(typename Statement::program{}), request());
   }
   /// As above, without row values: what orders above the first differentiate.
   static graph::graph make_recomputing() {
-    graph::derivative_request request;
-    request.wanted = wanted_slots();
-    request.seed_slot = operands;
-    request.saved_slot = operands + outputs;
-    return graph::differentiate_recomputing(graph::thaw(typename Statement::program{}), request);
+    return graph::differentiate_recomputing(graph::thaw(typename Statement::program{}), request());
   }
   using program = graph::frozen<derivative_of>;
 

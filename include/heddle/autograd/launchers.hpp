@@ -12,6 +12,8 @@
 
 namespace heddle::inline v0::exec {
 
+namespace detail {
+
 template <class E>
 consteval auto find_program_of() {
   if constexpr (heddle::detail::holds_variable<E>) {
@@ -20,9 +22,11 @@ consteval auto find_program_of() {
     return typename statement<E>::program{};
   }
 }
+}  // namespace detail
+
 /// The program of an expression, by the expression's type: what evaluating it runs.
 template <class E>
-using program_of = decltype(find_program_of<E>());
+using program_of = decltype(detail::find_program_of<E>());
 /// The program of its gradient with respect to the variables among its operands.
 template <class E>
 using gradient_program_of = typename heddle::detail::derivative_of<statement<E>>::program;

@@ -99,6 +99,16 @@ constexpr std::uint16_t fold_constants(builder& b, const node& n) {
   return result == not_finite ? no_node : b.constant(n.type, result);
 }
 
+/// A sum over `times` elements: without any it is 0, whatever they would have been multiplied by.
+constexpr std::uint16_t unless_empty(builder& b, dtype type, std::uint16_t times,
+                                     std::uint16_t sum) {
+  return b.emit({.code = op::where,
+                 .type = type,
+                 .a = b.cast(dtype::boolean, times),
+                 .b = sum,
+                 .c = b.constant(type, 0)});
+}
+
 /// x added up once for each of the elements along `axes`, on which it is constant. The scheduler
 /// knows no such reduction.
 constexpr std::uint16_t repeated(builder& b, dtype type, std::uint16_t x, axis_mask axes) {
@@ -106,12 +116,7 @@ constexpr std::uint16_t repeated(builder& b, dtype type, std::uint16_t x, axis_m
   const std::uint16_t product = b.binary(op::mul, type, x, times);
   if (!is_floating(type)) return product;
   // From +0 on: -0 adds up to +0, and an infinity or NaN that is not there at all to +0 as well.
-  const std::uint16_t zero = b.constant(type, 0);
-  return b.emit({.code = op::where,
-                 .type = type,
-                 .a = b.cast(dtype::boolean, times),
-                 .b = b.binary(op::add, type, product, zero),
-                 .c = zero});
+  return unless_empty(b, type, times, b.binary(op::add, type, product, b.constant(type, 0)));
 }
 
 /// Common divisors out of a sum or difference.
@@ -177,13 +182,8 @@ constexpr std::uint16_t take_out_of_sum(builder& b, const node& n) {
   const std::uint16_t product =
       second ? b.binary(x.code, n.type, sum, factor) : b.binary(op::mul, n.type, factor, sum);
   if (!depends_on_count(b, factor, n.extra)) return product;
-  // no elements add up to 0, whatever they would have been multiplied by
   const std::uint16_t times = b.emit({.code = op::count, .type = n.type, .extra = n.extra});
-  return b.emit({.code = op::where,
-                 .type = n.type,
-                 .a = b.cast(dtype::boolean, times),
-                 .b = product,
-                 .c = b.constant(n.type, 0)});
+  return unless_empty(b, n.type, times, product);
 }
 
 constexpr std::uint16_t simplify_sum(builder& b, const node& n) {
