@@ -146,9 +146,7 @@ std::vector<bench::contender> enter(const statement& s, std::int64_t columns) {
                                       p.gamma.data(), p.beta.data(), p.target.data(),
                                       size / columns, columns};
     for (bench::contender& c : bench::libtorch_row_contenders(s.what, with, threads)) {
-      // the memory of the operands is kept with their contender
-      c.repeat = [p, repeat = std::move(c.repeat)](std::int64_t times) { repeat(times); };
-      contenders.push_back(std::move(c));
+      contenders.push_back(bench::keeping(p, std::move(c)));
     }
 #endif
     contenders.push_back(bench::stream_limit(static_cast<double>(size) * 4 * s.arrays, threads));

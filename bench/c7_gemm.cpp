@@ -78,9 +78,7 @@ std::vector<bench::contender> enter(bool by_tanh, bool backward) {
 #if defined(HEDDLE_BENCH_LIBTORCH)
     const bench::gemm_operands with = {p.x.data(), p.w.data(), p.b.data(), p.seed.data(), size};
     for (bench::contender& c : bench::libtorch_gemm_contenders(with, by_tanh, backward, threads)) {
-      // the memory of the operands is kept with their contender
-      c.repeat = [p, repeat = std::move(c.repeat)](std::int64_t times) { repeat(times); };
-      contenders.push_back(std::move(c));
+      contenders.push_back(bench::keeping(p, std::move(c)));
     }
 #endif
     contenders.push_back(bench::fma_limit(products * count, threads));

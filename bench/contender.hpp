@@ -88,6 +88,15 @@ contender enter(std::string peer, std::string variant, int threads, Work work) {
   return c;
 }
 
+/// The contender, which keeps what its operands' memory belongs to.
+template <class Held>
+contender keeping(Held held, contender c) {
+  c.repeat = [held = std::move(held), repeat = std::move(c.repeat)](std::int64_t times) {
+    repeat(times);
+  };
+  return c;
+}
+
 /// Reports a number that is not a time.
 inline contender counted(std::string peer, std::string variant, std::function<double()> number) {
   contender c;
