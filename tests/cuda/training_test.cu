@@ -190,6 +190,7 @@ TEST_CASE("after a failure of any call of a step the weights are whole and the n
   CHECK(allocations > 20);
   int failures = 0;
   const auto survive = [&](std::uint64_t k, bool allocation) {
+    support::cuda_case::settle();
     training model(cuda(0));
     model.step();
     REQUIRE(model.weights() == before);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Each kind of finding of the stand-in is provoked and seen; what is legal is none.
 #include <array>
+#include <unistd.h>
 #include <vector>
 
+#include "../support/cuda_stand_in/device_memory.hpp"
 #include "../support/cuda_stand_in/stand_in.hpp"
 #include "small_kernel.hpp"
 #include <doctest/doctest.h>
@@ -190,6 +192,7 @@ TEST_CASE("copies, fills and kernels may not leave their allocation") {
 }
 
 TEST_CASE("guard zones and freed memory that are written to are noticed") {
+  const stand_in::device_memory::open as_a_kernel;
   stand_in::reset();
   void* memory = nullptr;
   cudaMalloc(&memory, 10);
@@ -206,6 +209,39 @@ TEST_CASE("guard zones and freed memory that are written to are noticed") {
   cudaFree(memory);
   static_cast<char*>(memory)[3] = 1;
   CHECK(found("guard: memory of the freed allocation 3"));
+}
+
+TEST_CASE("the program cannot reach device memory, while a kernel can") {
+  stand_in::reset();
+  const auto can_be_read = [](const void* memory) {
+    int ends[2] = {};
+    REQUIRE(pipe(ends) == 0);
+    const bool can = write(ends[1], memory, 1) == 1;  // an error where the kernel may not read it
+    close(ends[0]);
+    close(ends[1]);
+    return can;
+  };
+  const device_array x(8);
+  const pinned_array y(8);
+  CHECK_FALSE(can_be_read(x.data));
+  CHECK(can_be_read(y.data));
+  CHECK(launch_add(x.data, 1, 8, nullptr) == cudaSuccess);
+  CHECK(cudaMemcpy(y.data, x.data, x.bytes(), cudaMemcpyDeviceToHost) == cudaSuccess);
+  CHECK_FALSE(can_be_read(x.data));
+  bool in_host_function = true;
+  struct given {
+    const void* memory;
+    bool* answer;
+    bool (*ask)(const void*);
+  } with{x.data, &in_host_function, can_be_read};
+  const auto function = [](void* passed) {
+    const given& g = *static_cast<const given*>(passed);
+    *g.answer = g.ask(g.memory);
+  };
+  CHECK(cudaLaunchHostFunc(nullptr, function, &with) == cudaSuccess);
+  CHECK(cudaDeviceSynchronize() == cudaSuccess);
+  CHECK_FALSE(in_host_function);
+  CHECK(findings().empty());
 }
 
 TEST_CASE("bad frees, handles, directions and kernels are noticed") {

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "../support/cuda_stand_in/device_memory.hpp"
 #include "../support/cuda_stand_in/stand_in.hpp"
 #include "small_kernel.hpp"
 #include <doctest/doctest.h>
@@ -330,6 +331,7 @@ TEST_CASE("devices, attributes, pointers and pools answer") {
 }
 
 TEST_CASE("what is live is listed; new and freed memory holds not-a-numbers") {
+  const stand_in::device_memory::open as_a_kernel;
   stand_in::reset();
   void* pinned = nullptr;
   float* after = nullptr;

@@ -21,10 +21,10 @@ struct slot {
 
 inline any_tensor zeros_for(const any_tensor& like) {
   const any_tensor made = any_tensor::allocate(like.dtype(), like.extents(), like.device());
-  if (made.data() != nullptr && made.bytes() > 0) {
-    synchronize(made.device());
-    __builtin_memset(made.data(), 0, made.bytes());
-  }
+  const std::int64_t count = made.size(), step = 1;
+  const std::uint64_t zero = 0;
+  heddle::detail::fill_elements({made.storage(), made.data(), &step}, &zero, &count, 1,
+                                size_of(made.dtype()));
   return made;
 }
 

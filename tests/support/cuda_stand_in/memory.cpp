@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "device_memory.hpp"
+
 namespace stand_in {
 
 namespace {
@@ -87,8 +89,14 @@ allocation* memory_map::make(memory_kind kind, int device, std::size_t bytes, co
   const std::size_t inside = (bytes + guard_bytes - 1) / guard_bytes * guard_bytes;
   const std::size_t whole = inside + 2 * guard_bytes;
   auto made = std::make_unique<allocation>();
-  made->block = {static_cast<std::byte*>(std::aligned_alloc(guard_bytes, whole)), std::free};
+  if (kind == memory_kind::pinned) {
+    made->block = {static_cast<std::byte*>(std::aligned_alloc(guard_bytes, whole)), std::free};
+  } else {
+    made->block = {device_memory::take(whole),
+                   [whole](std::byte* memory) { device_memory::give_back(memory, whole); }};
+  }
   if (made->block == nullptr) return nullptr;
+  const device_memory::open rights;
   std::byte* const block = made->block.get();
   made->ordinal = ++made_;
   made->kind = kind;
@@ -210,11 +218,13 @@ void memory_map::damage(allocation& a, const char* where) {
 }
 
 void memory_map::retire(allocation& a) {
+  const device_memory::open rights;
   for (std::size_t i = 0; i < a.bytes; ++i) a.begin[i] = of_freed[i % 2];
   a.retired = true;
 }
 
 void memory_map::check_guards() {
+  const device_memory::open rights;
   for (const auto& [place, a] : blocks_) {
     const std::byte* const behind = a->begin + a->bytes;
     if (!all_are(a->block.get(), guard_bytes, of_guard)) damage(*a, "before");

@@ -2,6 +2,7 @@
 // The stand-in's memory: allocations between guard zones, never used twice, and who reached them.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -51,7 +52,7 @@ struct allocation {
   int device = 0;
   const char* made_by = "";
   std::size_t bytes = 0;
-  std::unique_ptr<std::byte, void (*)(void*)> block{nullptr, nullptr};
+  std::unique_ptr<std::byte, std::function<void(std::byte*)>> block;
   std::byte* begin = nullptr;
   moment made;
   bool freed = false;

@@ -9,6 +9,27 @@ bool& in_host_function() {
   return inside;
 }
 
+namespace {
+
+/// The devices work no longer when its scope ends, but for another thread: the program goes on.
+struct leave_closed {
+  std::optional<device_memory::open>& rights;
+  const bool& still_running;
+  ~leave_closed() {
+    if (!still_running) rights.reset();
+  }
+};
+
+void run_outside(const operation& o) {
+  if (!o.host_function) return o.run();
+  const device_memory::closed no_rights;
+  in_host_function() = true;
+  o.run();
+  in_host_function() = false;
+}
+
+}  // namespace
+
 std::string stream_state::text() const {
   const std::string which = kind == stream_kind::legacy ? "the default stream"
                             : ordinal == 0              ? "the thread's stream"
@@ -212,12 +233,11 @@ void scheduler::run_head(hold& h, stream_state& s) {
   operation o = std::move(s.queue.front());
   s.queue.pop_front();
   ++tick_;
+  if (!rights_) rights_.emplace();
   if (o.outside) {
     running_ = true;
     h.unlock();
-    in_host_function() = o.host_function;
-    o.run();
-    in_host_function() = false;
+    run_outside(o);
     h.lock();
     running_ = false;
   } else if (o.run) {
@@ -237,6 +257,7 @@ void scheduler::learn(const vector_clock& until) {
 }
 
 void scheduler::wait(hold& h, const vector_clock& until) {
+  const leave_closed at_end{rights_, running_};
   const mood moods[] = {mood::needed, mood::any, mood::needed_last};
   const mood how = order_ == order::eager ? mood::any : random_.pick(moods);
   while (!reached(until)) {
@@ -256,6 +277,7 @@ void scheduler::wait(hold& h, const vector_clock& until) {
 }
 
 bool scheduler::ask(hold& h, const vector_clock& until) {
+  const leave_closed at_end{rights_, running_};
   for (int some = random_.below(4); some > 0 && !reached(until); --some) {
     if (wait_for_runner(h)) continue;
     stream_state* const next = choose(&until, mood::any);
@@ -268,6 +290,7 @@ bool scheduler::ask(hold& h, const vector_clock& until) {
 }
 
 void scheduler::run_all(hold& h) {
+  const leave_closed at_end{rights_, running_};
   while (queued() > 0) {
     if (wait_for_runner(h)) continue;
     stream_state* const next = choose(nullptr, mood::any);

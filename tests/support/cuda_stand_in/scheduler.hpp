@@ -9,9 +9,11 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "../random_source.hpp"
+#include "device_memory.hpp"
 #include "memory.hpp"
 
 namespace stand_in {
@@ -148,6 +150,7 @@ class scheduler {
   std::uint64_t streams_made_ = 0, operations_ = 0, tick_ = 0;
   vector_clock host_;
   bool running_ = false;
+  std::optional<device_memory::open> rights_;  ///< while operations run
   std::chrono::milliseconds limit_ = std::chrono::seconds(10);
   std::uint64_t told_ = 0;
   std::condition_variable changed_;
