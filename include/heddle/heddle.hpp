@@ -16,6 +16,7 @@
 #include <heddle/autograd/record.hpp>
 #include <heddle/autograd/variable.hpp>
 #include <heddle/autograd/views.hpp>
+#include <heddle/core/cuda_graph.hpp>
 #include <heddle/core/device.hpp>
 #include <heddle/core/dtype.hpp>
 #include <heddle/core/error.hpp>

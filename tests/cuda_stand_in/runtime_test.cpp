@@ -364,3 +364,55 @@ TEST_CASE("what is live is listed; new and freed memory holds not-a-numbers") {
   CHECK(cudaFreeHost(pinned) == cudaSuccess);
   CHECK(stand_in::findings().empty());
 }
+
+TEST_CASE("a captured stream runs nothing; its graph does, with the parameters that it is given") {
+  stand_in::reset();
+  stream_of_test s;
+  device_array x(4);
+  pinned_array y(4);
+  REQUIRE(cudaMemset(x.data, 0, x.bytes()) == cudaSuccess);
+  REQUIRE(cudaDeviceSynchronize() == cudaSuccess);
+  REQUIRE(cudaStreamBeginCapture(s.handle, cudaStreamCaptureModeRelaxed) == cudaSuccess);
+  REQUIRE(launch_add(x.data, 1, 4, s.handle) == cudaSuccess);
+  cudaStreamCaptureStatus status{};
+  const cudaGraphNode_t* last = nullptr;
+  std::size_t count = 0;
+  REQUIRE(cudaStreamGetCaptureInfo(s.handle, &status, nullptr, nullptr, &last, nullptr, &count) ==
+          cudaSuccess);
+  CHECK(status == cudaStreamCaptureStatusActive);
+  REQUIRE(count == 1);
+  const cudaGraphNode_t first = last[0];
+  REQUIRE(launch_add(x.data, 10, 4, s.handle) == cudaSuccess);
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t program = nullptr;
+  REQUIRE(cudaStreamEndCapture(s.handle, &graph) == cudaSuccess);
+  REQUIRE(cudaGraphInstantiate(&program, graph, 0) == cudaSuccess);
+  const auto value = [&] {
+    CHECK(cudaMemcpy(y.data, x.data, x.bytes(), cudaMemcpyDeviceToHost) == cudaSuccess);
+    return y.data[3];
+  };
+  CHECK(value() == 0);
+  CHECK(cudaGraphLaunch(program, nullptr) == cudaSuccess);
+  CHECK(cudaGraphLaunch(program, nullptr) == cudaSuccess);
+  CHECK(value() == 22);
+  add_arguments changed{x.data, x.data, 100, 4};
+  void* pointers[] = {&changed};
+  cudaKernelNodeParams parameters{};
+  parameters.func = const_cast<char*>(&add_stub);
+  parameters.gridDim = dim3(1);
+  parameters.blockDim = dim3(4);
+  parameters.kernelParams = pointers;
+  CHECK(cudaGraphExecKernelNodeSetParams(program, first, &parameters) == cudaSuccess);
+  CHECK(cudaGraphLaunch(program, nullptr) == cudaSuccess);
+  CHECK(value() == 132);
+  CHECK(stand_in::live_library_objects().size() == 2);
+  CHECK(cudaGraphExecDestroy(program) == cudaSuccess);
+  CHECK(cudaGraphDestroy(graph) == cudaSuccess);
+  CHECK(stand_in::live_library_objects().empty());
+  CHECK(stand_in::findings().empty());
+  // what a graph does not hold ends the capture
+  REQUIRE(cudaStreamBeginCapture(s.handle, cudaStreamCaptureModeRelaxed) == cudaSuccess);
+  CHECK(cudaStreamSynchronize(s.handle) == cudaErrorStreamCaptureUnsupported);
+  CHECK(cudaStreamEndCapture(s.handle, &graph) == cudaErrorStreamCaptureInvalidated);
+  CHECK(cudaStreamSynchronize(s.handle) == cudaSuccess);
+}

@@ -356,14 +356,16 @@ TEST_CASE("generators") {
   const std::uint32_t third = use(2)[0];               // a number of its element 2
   const heddle::random_state saved = shuffle.state();  // for a checkpoint
   const heddle::random_state next = shuffle.next();
-  shuffle.restore(saved);  // its next use will be that one again
+  const heddle::random_state key = next.as_key();  // where the words of an offset are wanted
+  shuffle.restore(saved);                          // its next use will be that one again
   const bool repeated = shuffle.next() == next;
 
   shuffle.manual_seed(heddle::generator::default_seed);  // as when made without a seed
   heddle::manual_seed(7);  // of default_generator(), which functions use where none is named
   const std::uint64_t seed = heddle::default_generator().state().seed;
   //! [generator]
-  CHECK((repeated && seed == 7 && use.seed == 42 && use.offset == 0 && next.offset == 1));
+  CHECK((repeated && seed == 7 && use.seed == 42 && use.offset == 0 && next.offset == 1 &&
+         key.offset == 0));
   CHECK(third == heddle::philox(42, 2, 0)[0]);
   CHECK(heddle::generator().state().seed == heddle::generator::default_seed);
   heddle::default_generator().restore(before);

@@ -11,6 +11,7 @@
 #include <heddle/algorithm/scan.hpp>
 #include <heddle/algorithm/topk.hpp>
 #include <heddle/algorithm/unique.hpp>
+#include <heddle/core/cuda_graph.hpp>
 #include <heddle/exec/evaluate.hpp>
 #include <heddle/exec/profiler.hpp>
 #include <heddle/linalg/matmul.hpp>
@@ -234,4 +235,28 @@ TEST_CASE("what was launched") {
   CHECK(h(0, 0) == 16);
   CHECK(intensity == doctest::Approx(1024.0 / 768));
   CHECK(place.find("tensors.cpp:") != std::string::npos);
+}
+
+TEST_CASE("graphs") {
+  const auto replay = [] {
+    //! [cuda_graph]
+    const heddle::device gpu = heddle::cuda(0);
+    const auto x = heddle::zeros<float, 2>({64, 784}, gpu);  // inputs have a fixed place
+    heddle::tensor<float, 1> lengths;
+    const heddle::cuda_graph step(gpu, [&] {
+      const heddle::tensor<float, 1> squares =
+          heddle::sum<1>(x * x);  // in memory of the graph's own
+      lengths = heddle::sqrt(squares);
+    });
+    for (int i = 0; i < 3; ++i) {
+      heddle::assign(x, heddle::rand<float, 2>({64, 784}).to(gpu));
+      step.replay();  // one call, whatever the step launches
+    }
+    const auto last = lengths.to(heddle::cpu());
+    const std::int64_t held = step.bytes();  // until the graph and `lengths` are gone
+    //! [cuda_graph]
+    CHECK((last.size() == 64 && held > 0));
+  };
+  // this program has no unit of nvcc's
+  CHECK_THROWS_AS(replay(), heddle::device_error);
 }

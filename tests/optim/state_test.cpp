@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What optimizers keep: names, numbers of steps, state dicts; and what they and schedules refuse.
+#include <array>
+
 #include <doctest/doctest.h>
 
 #include <heddle/nn/linear.hpp>
@@ -41,7 +43,8 @@ struct failing final : optim::detail::optimizer<1, float> {
   explicit failing(const parameter_list& list) : optimizer("failing") { add_parameters(list); }
   int launches_left = 0;
   void step() {
-    for_each_launch(true, [&](auto, device, const auto&, std::int64_t) {
+    const auto scalars = [](std::int64_t) { return std::array<double, 1>{}; };
+    for_each_launch(true, scalars, [&](auto, device, const auto&, const auto&) {
       if (launches_left-- == 0) raise<state_error>("heddle::failing: failed");
     });
   }

@@ -15,6 +15,10 @@ namespace heddle::inline v0 {
 
 class storage;
 
+namespace detail {
+class graph_capture;
+}
+
 /// CUDA devices that a process may use: cuda(0) to cuda(63).
 inline constexpr int max_cuda_devices = 64;
 
@@ -26,6 +30,7 @@ struct cuda_services {
   handle<stream_state> (*default_stream)(device where);
   handle<stream_state> (*adopt_stream)(device where, void* native);
   handle<storage> (*allocate)(std::size_t bytes, device where);
+  handle<graph_capture> (*new_capture)(device where);
   memory_statistics (*memory)(device where);
   void (*reset_peak)(device where);
   void (*empty_cache)(device where);

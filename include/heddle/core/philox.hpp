@@ -104,8 +104,32 @@ struct random_state {
   HEDDLE_HD constexpr philox_words operator()(std::uint64_t element) const noexcept {
     return philox(seed, element, offset);
   }
+  /// A key of its own for the use, where words 2 and 3 of the counter are wanted otherwise. The
+  /// multiplier and the finaliser are those of SplitMix64 (Steele, Lea, Flood 2014).
+  [[nodiscard]] constexpr random_state as_key() const noexcept {
+    std::uint64_t key = seed + (offset + 1) * 0x9E3779B97F4A7C15u;
+    key = (key ^ (key >> 30)) * 0xBF58476D1CE4E5B9u;
+    key = (key ^ (key >> 27)) * 0x94D049BB133111EBu;
+    return {key ^ key >> 31, 0};
+  }
   friend constexpr bool operator==(random_state, random_state) noexcept = default;
 };
+
+class generator;
+
+namespace detail {
+
+/// Told of every state that generators hand out to a thread (capture.hpp).
+class draw_observer {
+ public:
+  virtual void note_draw(generator& from, random_state drawn) = 0;
+
+ protected:
+  ~draw_observer() = default;
+};
+inline constinit thread_local draw_observer* this_thread_draws = nullptr;
+
+}  // namespace detail
 
 /// Hands out a distinct random_state for every use. Any threads may share one.
 class generator {
@@ -122,10 +146,11 @@ class generator {
   }
 
   /// The state for one use.
-  [[nodiscard]] random_state next() noexcept {
-    detail::lock hold(guard_);
-    random_state taken = next_;
-    ++next_.offset;
+  [[nodiscard]] random_state next() {
+    const random_state taken = take();
+    if (detail::this_thread_draws != nullptr) [[unlikely]] {
+      detail::this_thread_draws->note_draw(*this, taken);
+    }
     return taken;
   }
 
@@ -141,6 +166,13 @@ class generator {
   }
 
  private:
+  random_state take() noexcept {
+    detail::lock hold(guard_);
+    const random_state taken = next_;
+    ++next_.offset;
+    return taken;
+  }
+
   mutable detail::mutex guard_;
   random_state next_;
 };

@@ -208,15 +208,11 @@ template <class X>
   if (!(p >= 0 && p <= 1)) {
     raise<value_error>("heddle::dropout: p is no probability: ", p, "; it is 0 to 1");
   }
-  // Uses are keys of their own: counters of the program are rows and elements. The multiplier and
-  // the finaliser are those of SplitMix64 (Steele, Lea, Flood 2014).
-  std::uint64_t key = use.seed + (use.offset + 1) * 0x9E3779B97F4A7C15u;
-  key = (key ^ (key >> 30)) * 0xBF58476D1CE4E5B9u;
-  key = (key ^ (key >> 27)) * 0x94D049BB133111EBu;
-  key ^= key >> 31;
+  const random_state key = use.as_key();  // counters of the program are rows and elements
   const double scale = p < 1 ? 1 / (1 - p) : 0;
-  return fused_function<detail::dropout_function>{}(
-      static_cast<X&&>(x), p, scale, static_cast<std::int64_t>(key), std::int64_t{0});
+  return fused_function<detail::dropout_function>{}(static_cast<X&&>(x), p, scale,
+                                                    static_cast<std::int64_t>(key.seed),
+                                                    static_cast<std::int64_t>(key.offset));
 }
 template <class X>
 [[nodiscard]] auto dropout(X&& x, double p, generator& from = default_generator()) {

@@ -2,6 +2,8 @@
 // optim::adamw: Adam with decoupled weight decay.
 #pragma once
 
+#include <array>
+
 #include <heddle/optim/optimizer.hpp>
 
 namespace heddle::inline v0::optim {
@@ -58,16 +60,25 @@ class adamw : public detail::optimizer<2, T...> {
   /// Changes all parameters that have a gradient. Memory is asked for before the first change, and
   /// a step that throws is not counted.
   void step() {
-    this->for_each_launch(true, [&]<class V>(std::type_identity<V>, device where,
-                                             const auto& groups, std::int64_t before) {
+    const auto scalars = [this](std::int64_t before) {
       const double steps = static_cast<double>(before + 1);
       const double bias1 = 1 - __builtin_pow(options.beta1, steps);
       const double bias2 = 1 - __builtin_pow(options.beta2, steps);
-      exec::multi_assign<V, 4>(detail::adamw_function{}, groups, where, options.beta1,
-                               1 - options.beta1, options.beta2, 1 - options.beta2,
-                               1 - options.lr * options.weight_decay, options.lr / bias1,
-                               1 / __builtin_sqrt(bias2), options.eps);
-    });
+      return std::array{options.beta1,
+                        1 - options.beta1,
+                        options.beta2,
+                        1 - options.beta2,
+                        1 - options.lr * options.weight_decay,
+                        options.lr / bias1,
+                        1 / __builtin_sqrt(bias2),
+                        options.eps};
+    };
+    this->for_each_launch(
+        true, scalars,
+        []<class V>(std::type_identity<V>, device where, const auto& groups, const auto& s) {
+          exec::multi_assign<V, 4>(detail::adamw_function{}, groups, where, s[0], s[1], s[2], s[3],
+                                   s[4], s[5], s[6], s[7]);
+        });
   }
 
   /// What training needs to go on: of each parameter `<name>.exp_avg`, `<name>.exp_avg_sq` and

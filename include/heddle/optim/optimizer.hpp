@@ -3,6 +3,7 @@
 // steps in one launch; clipping of gradients.
 #pragma once
 
+#include <heddle/core/capture.hpp>
 #include <heddle/exec/multi.hpp>
 #include <heddle/nn/state.hpp>
 
@@ -236,13 +237,14 @@ class optimizer {
  protected:
   explicit optimizer(const char* name) : name_(name) {}
 
-  /// Calls update(type_identity<T>, where, groups, steps before) once for each dtype, device and
-  /// number of steps taken among the parameters that have gradients. Operands of a group: the
-  /// states, the parameter, the gradient. Steps without states are not counted.
-  template <class Update>
-  void for_each_launch(bool with_states, Update update) {
+  /// Calls update(type_identity<T>, where, groups, scalars(steps before)) once for each dtype,
+  /// device and number of steps taken among the parameters that have gradients. Operands of a
+  /// group: the states, the parameter, the gradient. Steps without states are not counted. In the
+  /// replays of a captured step `scalars` is called again.
+  template <class Scalars, class Update>
+  void for_each_launch(bool with_states, Scalars scalars, Update update) {
     prepare(with_states);
-    (launches_of<T>(with_states, update), ...);
+    (launches_of<T>(with_states, scalars, update), ...);
     pending_.clear();  // gradients that zero_grad drops are to be free; queued launches hold theirs
   }
 
@@ -268,6 +270,7 @@ class optimizer {
       pending_.push_back({&s, gradient.contiguous()});
       for (int i = 0; with_states && i < States; ++i) {
         any_tensor& state = s.states[i];
+        const heddle::detail::outside_capture kept;
         if (!state.defined()) {
           state = zeros_for(s.parameter.value());
         } else if (state.device() != s.parameter.device()) {
@@ -277,8 +280,8 @@ class optimizer {
     }
   }
 
-  template <class V, class Update>
-  void launches_of(bool with_states, Update& update) {
+  template <class V, class Scalars, class Update>
+  void launches_of(bool with_states, const Scalars& scalars, Update& update) {
     for (std::size_t first = 0; first < pending_.size(); ++first) {
       if (pending_[first].launched || pending_[first].of->parameter.dtype() != dtype_of<V>)
         continue;
@@ -292,12 +295,34 @@ class optimizer {
       for (std::size_t i = first; i < pending_.size(); ++i) {
         if (is_of_launch(pending_[i])) add_group(pending_[i], with_states);
       }
-      update(std::type_identity<V>{}, where, groups_, steps);
+      heddle::detail::graph_capture* const into = heddle::detail::this_thread_capture;
+      if (into != nullptr) capture_scalars(*into, pending_[first].of, scalars);
+      update(std::type_identity<V>{}, where, groups_, scalars(steps));
+      if (into != nullptr) into->scalars = nullptr;
       for (std::size_t i = first; i < pending_.size(); ++i) {
         if (!is_of_launch(pending_[i])) continue;
         pending_[i].launched = true;
-        if (with_states) ++pending_[i].of->steps;
+        if (with_states) count_step(pending_[i].of, into);
       }
+    }
+  }
+
+  template <class Scalars>
+  void capture_scalars(heddle::detail::graph_capture& into, const slot<States>* of,
+                       const Scalars& scalars) {
+    into.scalars = [this, of = of - slots_.data(), scalars](double* to) {
+      const auto now = scalars(slots_[static_cast<std::size_t>(of)].steps);
+      static_assert(now.size() <= heddle::detail::graph_capture::most_scalars);
+      for (const double scalar : now) *to++ = scalar;
+    };
+  }
+  // A step that is captured is taken by replays.
+  void count_step(slot<States>* of, heddle::detail::graph_capture* into) {
+    if (into == nullptr) {
+      ++of->steps;
+    } else {
+      into->at_replay(
+          [this, of = of - slots_.data()] { ++slots_[static_cast<std::size_t>(of)].steps; });
     }
   }
 

@@ -2,6 +2,8 @@
 // optim::sgd: stochastic gradient descent with momentum.
 #pragma once
 
+#include <array>
+
 #include <heddle/optim/optimizer.hpp>
 
 namespace heddle::inline v0::optim {
@@ -68,26 +70,32 @@ class sgd : public detail::optimizer<1, T...> {
   /// a step that throws is not counted.
   void step() {
     const bool momentum = options.momentum != 0;
-    this->for_each_launch(momentum, [&]<class V>(std::type_identity<V>, device where,
-                                                 const auto& groups, std::int64_t before) {
-      if (!momentum) {
-        plain_.resize(groups.size());
-        for (std::size_t i = 0; i < groups.size(); ++i) {
-          for (int k = 0; k < 2; ++k) {
-            plain_[i].data[k] = groups[i].data[k + 1];
-            plain_[i].owners[k] = groups[i].owners[k + 1];
+    const auto scalars = [this](std::int64_t before) {
+      return std::array{options.lr,
+                        options.weight_decay,
+                        before == 0 ? 0.0 : options.momentum,
+                        before == 0 ? 1.0 : 1 - options.dampening,
+                        options.nesterov ? 1.0 : 0.0,
+                        options.nesterov ? options.momentum : 1.0};
+    };
+    this->for_each_launch(
+        momentum, scalars,
+        [&]<class V>(std::type_identity<V>, device where, const auto& groups, const auto& s) {
+          if (!momentum) {
+            plain_.resize(groups.size());
+            for (std::size_t i = 0; i < groups.size(); ++i) {
+              for (int k = 0; k < 2; ++k) {
+                plain_[i].data[k] = groups[i].data[k + 1];
+                plain_[i].owners[k] = groups[i].owners[k + 1];
+              }
+              plain_[i].count = groups[i].count;
+            }
+            exec::multi_assign<V, 2>(detail::sgd_function{}, plain_, where, s[0], s[1]);
+            return;
           }
-          plain_[i].count = groups[i].count;
-        }
-        exec::multi_assign<V, 2>(detail::sgd_function{}, plain_, where, options.lr,
-                                 options.weight_decay);
-        return;
-      }
-      exec::multi_assign<V, 3>(
-          detail::momentum_function{}, groups, where, options.lr, options.weight_decay,
-          before == 0 ? 0.0 : options.momentum, before == 0 ? 1.0 : 1 - options.dampening,
-          options.nesterov ? 1.0 : 0.0, options.nesterov ? options.momentum : 1.0);
-    });
+          exec::multi_assign<V, 3>(detail::momentum_function{}, groups, where, s[0], s[1], s[2],
+                                   s[3], s[4], s[5]);
+        });
   }
 
   /// What training needs to go on: `<name>.momentum_buffer` and `<name>.step`, the steps with

@@ -30,15 +30,6 @@ std::string name_of(const simulator& s, const void* stub) {
   return known == s.kernel_names.end() ? "of no name" : known->second;
 }
 
-/// Memory for the copy of a kernel's parameter.
-struct parameters {
-  explicit parameters(const void* from, std::size_t bytes)
-      : memory((bytes + sizeof(std::max_align_t) - 1) / sizeof(std::max_align_t)) {
-    std::memcpy(memory.data(), from, bytes);
-  }
-  std::vector<std::max_align_t> memory;
-};
-
 /// What an added access goes into.
 void add_range(void* context, const void* begin, std::size_t bytes, touch how) {
   static_cast<std::vector<range>*>(context)->push_back(
@@ -74,15 +65,23 @@ cudaError_t launch(const void* stub, dim3 grid, dim3 block, void** arguments,
     }
     const int blocks = static_cast<int>(grid.x);
     const int threads = static_cast<int>(block.x);
-    work w;
-    w.name = name;
-    w.device = s->device;
-    w.outside = true;
-    const auto with = std::make_shared<parameters>(arguments[0], body.argument_bytes);
-    body.accesses(with->memory.data(), blocks, &w.accesses, add_range);
-    w.run = [with, body, blocks, threads, shared_bytes, seed = now.streams.random_word()] {
-      body.run(with->memory.data(), blocks, threads, shared_bytes, seed);
+    const auto make = [=, device = s->device,
+                       seed = now.streams.random_word()](const std::shared_ptr<const void>& with) {
+      work w;
+      w.name = name;
+      w.device = device;
+      w.outside = true;
+      body.accesses(with.get(), blocks, &w.accesses, add_range);
+      w.run = [=] { body.run(with.get(), blocks, threads, shared_bytes, seed); };
+      return w;
     };
+    const auto with = copy_parameter(arguments[0], body.argument_bytes);
+    if (s->capture != nullptr) {
+      s->capture->nodes.push_back(
+          std::make_shared<captured_node>(captured_node{make, with, body.argument_bytes, stub}));
+      return cudaSuccess;
+    }
+    work w = make(with);
     if (now.launches.count()) {
       // the error comes out when the stream gets here
       w.outside = false;

@@ -83,6 +83,7 @@ cudaError_t cudaMallocAsync(void** to, std::size_t bytes, cudaStream_t stream) {
     *to = nullptr;
     CUstream_st* const s = w.streams.find(stream, current_device(), "cudaMallocAsync");
     if (s == nullptr) return cudaErrorInvalidResourceHandle;
+    if (!simulator::is_free(*s)) return cudaErrorStreamCaptureUnsupported;
     if (bytes == 0) return cudaSuccess;
     allocation* const a = w.memory.make(memory_kind::pool, s->device, bytes, "cudaMallocAsync",
                                         w.streams.clock_of(*s));
@@ -101,6 +102,7 @@ cudaError_t cudaFreeAsync(void* address, cudaStream_t stream) {
     if (address == nullptr) return cudaSuccess;
     CUstream_st* const s = w.streams.find(stream, current_device(), "cudaFreeAsync");
     if (s == nullptr) return cudaErrorInvalidResourceHandle;
+    if (!simulator::is_free(*s)) return cudaErrorStreamCaptureUnsupported;
     allocation* const a = to_free(w, address, false, "cudaFreeAsync");
     if (a == nullptr) return cudaErrorInvalidValue;
     forget_accesses(w, *a);

@@ -45,6 +45,7 @@ cudaError_t record(cudaEvent_t event, cudaStream_t stream, const char* name) {
   return with_event(name, event, [&](world& w, hold& h, CUevent_st& e) {
     CUstream_st* const s = w.streams.find(stream, current_device(), name);
     if (s == nullptr || s->device != e.device) return cudaErrorInvalidResourceHandle;
+    if (!simulator::is_free(*s)) return cudaErrorStreamCaptureUnsupported;
     operation o = w.streams.place(*s, "record of event " + std::to_string(e.ordinal));
     e.recorded = true;
     e.at = o.at;
@@ -75,12 +76,14 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return with_stream(__func__, stream, [](world& w, hold& h, CUstream_st& s) {
+    if (!simulator::is_free(s)) return cudaErrorStreamCaptureUnsupported;
     w.streams.wait(h, w.streams.clock_of(s));
     return cudaSuccess;
   });
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   return with_stream(__func__, stream, [](world& w, hold& h, CUstream_st& s) {
+    if (!simulator::is_free(s)) return cudaErrorStreamCaptureUnsupported;
     return w.streams.ask(h, w.streams.clock_of(s)) ? cudaSuccess : cudaErrorNotReady;
   });
 }
@@ -101,6 +104,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     CUstream_st* const s = w.streams.find(stream, current_device(), "cudaStreamWaitEvent");
     if (s == nullptr) return cudaErrorInvalidResourceHandle;
     if (flags != cudaEventWaitDefault) return cudaErrorInvalidValue;
+    if (!simulator::is_free(*s)) return cudaErrorStreamCaptureUnsupported;
     if (!e.recorded) return cudaSuccess;
     operation o = w.streams.place(*s, "wait for event " + std::to_string(e.ordinal), &e.clock);
     w.streams.push(h, *s, std::move(o));

@@ -33,6 +33,8 @@ struct operation {
   std::function<std::string()> give_up;
 };
 
+struct captured_graph;
+
 enum class stream_kind : std::uint8_t { blocking, non_blocking, legacy };
 
 struct stream_state {
@@ -45,7 +47,9 @@ struct stream_state {
   std::deque<operation> queue;
   std::uint64_t appended = 0;
   std::uint64_t completed = 0;
-  vector_clock tail;  ///< of the last operation
+  vector_clock tail;                        ///< of the last operation
+  std::shared_ptr<captured_graph> capture;  ///< what its work is recorded into
+  bool capture_is_broken = false;           ///< by a call that cannot be recorded
 
   [[nodiscard]] std::string text() const;
 };

@@ -73,7 +73,18 @@ cudaError_t simulator::end_call(cudaError_t how) {
   return how;
 }
 
+bool simulator::is_free(stream_state& s) {
+  if (s.capture != nullptr) s.capture_is_broken = true;
+  return s.capture == nullptr;
+}
+
 bool simulator::queue(hold& h, stream_state& s, work w, moment* at, vector_clock* clock) {
+  if (s.capture != nullptr) {
+    auto node = std::make_shared<captured_node>();
+    node->make = [w = std::move(w)](const std::shared_ptr<const void>&) { return w; };
+    s.capture->nodes.push_back(std::move(node));
+    return true;
+  }
   operation o = now->streams.place(s, w.name, w.after);
   if (at != nullptr) *at = o.at;
   if (clock != nullptr) *clock = o.clock;

@@ -50,6 +50,20 @@ struct work {
   std::function<std::string()> give_up;
 };
 
+/// What a captured operation is: made anew, from its parameter, whenever the graph is launched.
+struct captured_node {
+  std::function<work(const std::shared_ptr<const void>& parameter)> make;
+  std::shared_ptr<const void> parameter;  ///< of a kernel
+  std::size_t parameter_bytes = 0;
+  const void* stub = nullptr;
+};
+struct captured_graph {
+  std::vector<std::shared_ptr<captured_node>> nodes;
+};
+
+/// A copy of a kernel's parameter.
+std::shared_ptr<const void> copy_parameter(const void* from, std::size_t bytes);
+
 /// What is behind a handle of a library.
 struct library_object {
   const char* kind = "";
@@ -113,8 +127,12 @@ class simulator {
   /// From now on every call answers `how`, and nothing runs.
   void break_down(cudaError_t how);
 
-  /// Queues an operation; false where an access is out of range, and it does not run.
+  /// Queues an operation, or records it where the stream is captured; false where an access is out
+  /// of range, and it does not run.
   bool queue(hold& h, stream_state& s, work w, moment* at = nullptr, vector_clock* clock = nullptr);
+  /// Whether a call can go on with a stream; it cannot, and breaks the capture, where the stream's
+  /// work is being recorded and a graph does not hold what the call does.
+  static bool is_free(stream_state& s);
   /// The clock and label of something the host does itself.
   accessor host_does(const std::string& name, vector_clock& clock);
 };

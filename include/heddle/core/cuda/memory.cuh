@@ -116,6 +116,10 @@ class cuda_storage final : public storage, public pooled {
   void record_stream(stream_state& user) override {
     if (&user == home_.get()) [[likely]]
       return;
+    if (graph_capture* const into = static_cast<cuda_stream&>(user).get_capture()) {
+      into->keep(*this);
+      return;
+    }
     lock hold(guard_);
     for (const handle<stream_state>& known : users_) {
       if (known.get() == &user) return;

@@ -2,7 +2,7 @@
 // Puts the CUDA backend in place of the seam in backend.hpp when the program starts.
 #pragma once
 
-#include <heddle/core/cuda/memory.cuh>
+#include <heddle/core/cuda/capture.cuh>
 #include <heddle/core/cuda/range.cuh>
 
 namespace heddle::inline v0::detail {
@@ -58,9 +58,9 @@ inline void empty_cuda_cache(device where) {
 }
 
 inline constexpr cuda_services cuda_runtime = {
-    &count_cuda_devices, &new_cuda_stream, &default_cuda_stream, &adopt_cuda_stream, &allocate_cuda,
-    &cuda_memory,        &reset_cuda_peak, &empty_cuda_cache,    &ranges_are_read,   &push_range,
-    &pop_range};
+    &count_cuda_devices, &new_cuda_stream,  &default_cuda_stream, &adopt_cuda_stream,
+    &allocate_in_order,  &new_cuda_capture, &cuda_memory,         &reset_cuda_peak,
+    &empty_cuda_cache,   &ranges_are_read,  &push_range,          &pop_range};
 
 inline const bool cuda_is_in_place = [] {
   cuda_services_in_place.store(&cuda_runtime, std::memory_order_release);

@@ -58,6 +58,11 @@ inline staging_block take_staging(std::size_t bytes) {
 /// Copies from host memory, which may be used again at once, to memory of the queue's device.
 inline void send_staged(void* to, const std::byte* from, std::size_t bytes,
                         const handle<stream_state>& queue) {
+  if (cuda_state(queue).get_capture() != nullptr) {
+    refuse_capture(
+        "copies from the host, whose memory a replay would not read again; make tensors on the "
+        "device and write into them before a replay");
+  }
   const cudaStream_t stream = cuda_state(queue).get();
   staging_block block;
   if (bytes <= staged_bytes) block = take_staging(bytes);

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include <heddle/core/capture.hpp>
 #include <heddle/core/cuda/error.cuh>
 
 namespace heddle::inline v0::detail {
@@ -46,6 +47,9 @@ class cuda_event final : public event_state {
   cudaEvent_t event_ = nullptr;
 };
 
+class cuda_stream;
+cuda_stream& cuda_state(const handle<stream_state>& state) noexcept;
+
 /// A stream of the run-time, and the words that its kernels use.
 class cuda_stream final : public stream_state {
  public:
@@ -60,6 +64,7 @@ class cuda_stream final : public stream_state {
   void* native() const noexcept override { return stream_; }
 
   void push(task&& work) override {
+    if (capture_ != nullptr) refuse_capture("queues a function of the host");
     const cuda_device_scope scope(device().index, "enqueue");
     sweep();
     auto* call = new host_call{{}, this, static_cast<task&&>(work)};
@@ -79,6 +84,9 @@ class cuda_stream final : public stream_state {
   }
 
   void synchronize() override {
+    if (capture_ != nullptr) {
+      refuse_capture("waits for the device, where nothing runs yet; read results after a replay");
+    }
     const cuda_device_scope scope(device().index, "synchronize");
     check_cuda(cudaStreamSynchronize(stream_), "synchronize");
     sweep();
@@ -86,12 +94,14 @@ class cuda_stream final : public stream_state {
   }
 
   handle<event_state> record() override {
+    if (capture_ != nullptr) refuse_capture(one_stream);
     const cuda_device_scope scope(device().index, "event::record");
     return make_handle<cuda_event>(stream_);
   }
 
   /// A host device's event is waited for here: the run-time cannot.
   void wait(const handle<event_state>& point) override {
+    if (capture_ != nullptr) refuse_capture(one_stream);
     const cuda_device_scope scope(device().index, "event::wait");
     if (void* native = point->native()) {
       check_cuda(cudaStreamWaitEvent(stream_, static_cast<cudaEvent_t>(native), 0), "event::wait");
@@ -109,10 +119,17 @@ class cuda_stream final : public stream_state {
   static constexpr std::int64_t no_index = INT64_MIN;
 
   words get_words() {
+    if (words_of_) return cuda_state(words_of_).get_words();
     lock hold(guard_);
     if (words_.ticket == nullptr) make_words();
     return words_;
   }
+
+  /// Has the kernels of this stream use another's words.
+  void lend_words(handle<stream_state> owner) noexcept { words_of_ = std::move(owner); }
+  /// What its work is recorded into instead of running, or null.
+  [[nodiscard]] graph_capture* get_capture() const noexcept { return capture_; }
+  void set_capture(graph_capture* into) noexcept { capture_ = into; }
 
   /// Throws what the work up to the last synchronization left: an index outside of its table, or
   /// the exception of a task.
@@ -135,6 +152,9 @@ class cuda_stream final : public stream_state {
   }
 
  private:
+  static constexpr const char* one_stream =
+      "orders its stream among others; a graph holds the work of one";
+
   /// A task in the stream. It is deleted by the stream's users: what it holds may use the run-time,
   /// which the threads of host functions must not.
   struct host_call : pooled {
@@ -208,6 +228,8 @@ class cuda_stream final : public stream_state {
 
   cudaStream_t stream_;
   bool owned_;
+  graph_capture* capture_ = nullptr;
+  handle<stream_state> words_of_;
   mutex guard_;
   words words_;             // guarded, as are all below
   handle<failure> failed_;  // of a task

@@ -2,6 +2,9 @@
 // The kernels: the bodies, called by the threads of a device.
 #pragma once
 
+#include <array>
+
+#include <heddle/core/cuda/capture.cuh>
 #include <heddle/core/cuda/kernel.cuh>
 #include <heddle/exec/cuda/group.hpp>
 #include <heddle/exec/cuda/multi.hpp>
@@ -53,6 +56,63 @@ struct shared_request {
   int device = 0;
 };
 
+/// The scalars of a program that are the states of draws, by their places.
+template <int Capacity>
+struct draw_scalars {
+  int seed[Capacity == 0 ? 1 : Capacity] = {};
+  int offset[Capacity == 0 ? 1 : Capacity] = {};
+  int count = 0;
+};
+template <class Program>
+inline constexpr auto captured_draws = [] {
+  draw_scalars<Program::node_count> found;
+  const auto& nodes = plan_of<Program>.graph_nodes;
+  for (int i = 0; i < Program::node_count; ++i) {
+    const graph::node& node = nodes[static_cast<std::size_t>(i)];
+    if (!is_random(node.code)) continue;
+    const graph::node& seed = nodes[static_cast<std::size_t>(node.a)];
+    const graph::node& offset = nodes[static_cast<std::size_t>(node.b)];
+    if (seed.code != op::argument || offset.code != op::argument) continue;
+    found.seed[found.count] = seed.a;
+    found.offset[found.count++] = offset.a;
+  }
+  return found;
+}();
+
+/// Within a capture: each replay of the kernel that was queued last draws anew.
+template <class Program, class Arguments>
+void draw_in_replays(void (*kernel)(Arguments), int blocks, int team, const shared_request& shared,
+                     const Arguments& arguments) {
+  auto* const into = heddle::detail::current_cuda_capture();
+  if (into == nullptr) return;
+  constexpr const auto& known = captured_draws<Program>;
+  using heddle::detail::cuda_capture;
+  std::array<cuda_capture::draw_place, static_cast<std::size_t>(known.count)> draws{};
+  bool any = false;
+  for (int i = 0; i < known.count; ++i) {
+    const auto bits = [&](int slot) {
+      return static_cast<std::uint64_t>(arguments.program.scalars[slot].integral);
+    };
+    const cuda_capture::draw_place draw =
+        into->find_draw({bits(known.seed[i]), bits(known.offset[i])});
+    draws[static_cast<std::size_t>(i)] = draw;
+    any = any || draw.index >= 0;
+  }
+  if (!any) return;
+  into->change_kernel(reinterpret_cast<const void*>(kernel), dim3(static_cast<unsigned>(blocks)),
+                      dim3(static_cast<unsigned>(team)), static_cast<std::size_t>(shared.bytes),
+                      arguments, [into, draws](Arguments& changed) {
+                        for (int i = 0; i < known.count; ++i) {
+                          const auto draw = draws[static_cast<std::size_t>(i)];
+                          if (draw.index < 0) continue;
+                          const random_state now = into->draw(draw);
+                          auto* const scalars = changed.program.scalars;
+                          scalars[known.seed[i]].integral = static_cast<std::int64_t>(now.seed);
+                          scalars[known.offset[i]].integral = static_cast<std::int64_t>(now.offset);
+                        }
+                      });
+}
+
 /// Queues a launch on the current device; whether that worked is the runtime's answer.
 template <class Program, int First, access Access>
 [[nodiscard]] cudaError_t launch_kernel(const group_arguments<Program, First>& arguments,
@@ -76,7 +136,13 @@ template <class Program, int First, access Access>
   }
   kernel<Program, First, Access><<<static_cast<unsigned>(blocks), static_cast<unsigned>(team),
                                    static_cast<std::size_t>(shared.bytes), stream>>>(arguments);
-  return cudaPeekAtLastError();
+  const cudaError_t code = cudaPeekAtLastError();
+  if constexpr (captured_draws<Program>.count > 0) {
+    if (code == cudaSuccess) {
+      draw_in_replays<Program>(kernel<Program, First, Access>, blocks, team, shared, arguments);
+    }
+  }
+  return code;
 }
 
 /// The kernels before and after that of a sorted scatter.
@@ -118,7 +184,20 @@ template <class Program, access Access, int Groups>
   heddle::detail::kernel_observer<multi_kernel_id<Program, Access, Groups>>::before_launch();
   multi_kernel<Program, Access, Groups>
       <<<static_cast<unsigned>(blocks), static_cast<unsigned>(team), 0, stream>>>(arguments);
-  return cudaPeekAtLastError();
+  const cudaError_t code = cudaPeekAtLastError();
+  auto* const into = heddle::detail::current_cuda_capture();
+  if (code != cudaSuccess || into == nullptr || !into->scalars) return code;
+  using changed = multi_arguments<Program, Groups>;
+  into->change_kernel(reinterpret_cast<const void*>(&multi_kernel<Program, Access, Groups>),
+                      dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(team)), 0,
+                      arguments, [write = into->scalars](changed& to) {
+                        double now[heddle::detail::graph_capture::most_scalars];
+                        write(now);
+                        for (int i = 0; i < program_arguments<Program>::scalar_count; ++i) {
+                          to.program.scalars[i].floating = now[i];
+                        }
+                      });
+  return code;
 }
 
 }  // namespace heddle::inline v0::exec::cuda
