@@ -59,14 +59,11 @@ class leaf_visits {
   /// that is there allocates nothing.
   visit& operator[](tape_node* leaf) {
     if (!table_.empty()) {
-      visit& found = table_[place_of(leaf)];
-      if (found.leaf == leaf) return found;
+      if (table_[last_].leaf == leaf) return table_[last_];
+      last_ = place_of(leaf);
+      if (table_[last_].leaf == leaf) return table_[last_];
     }
-    if (2 * (count_ + 1) > table_.size()) grow();
-    visit& made = table_[place_of(leaf)];
-    made.leaf = leaf;
-    ++count_;
-    return made;
+    return add(leaf);
   }
   const visit* find(tape_node* leaf) const {
     if (table_.empty()) return nullptr;
@@ -75,6 +72,14 @@ class leaf_visits {
   }
 
  private:
+  HEDDLE_NOINLINE visit& add(tape_node* leaf) {
+    if (2 * (count_ + 1) > table_.size()) grow();
+    last_ = place_of(leaf);
+    visit& made = table_[last_];
+    made.leaf = leaf;
+    ++count_;
+    return made;
+  }
   std::size_t place_of(const tape_node* leaf) const {
     const std::size_t mask = table_.size() - 1;
     std::size_t at = (reinterpret_cast<std::uintptr_t>(leaf) >> 6) * 0x9E3779B97F4A7C15u >> 32;
@@ -91,6 +96,7 @@ class leaf_visits {
 
   pass_list<visit> table_;
   std::size_t count_ = 0;
+  std::size_t last_ = 0;  ///< where the last one lies: asked for several times in a row
 };
 
 class backward_pass_state {

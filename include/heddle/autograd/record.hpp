@@ -76,7 +76,10 @@ class statement_node : public tape_node {
     int kept = 0;
     for (std::size_t i = 0; i < static_cast<std::size_t>(operands); ++i) {
       if (!Statement::table.variables[i]) continue;
-      if (Statement::table.wanted[i]) edges_[kept++] = static_cast<edge&&>(places[seen]);
+      if (Statement::table.wanted[i]) {
+        edges_[kept] = static_cast<edge&&>(places[seen]);
+        edges_[kept++].repeats = 0;
+      }
       ++seen;
     }
     for (int i = 0; i < derivative::axes; ++i) extents_[i] = b.extents[i];
@@ -87,7 +90,7 @@ class statement_node : public tape_node {
     int next = 0;
     for (; slot < operands; ++slot) {
       const exec::leaf_view& l = b.leaves[slot];
-      note_repeats(slot, l);
+      if (b.common == nullptr || keeps_first_extents) note_repeats(slot, l);
       if (!derivative::saves(slot)) continue;
       save(next++, l.storage, l.data);
       *strides++ = l.rank > 0 ? l.extents[0] : 0;
@@ -112,21 +115,16 @@ class statement_node : public tape_node {
 
   void run(backward_pass_state& pass) override {
     if (inputs == nullptr) raise_freed();
-    exec::operand in[derivative::slots];
-    storage* owners[derivative::slots + gradients];
-    fill_operands(in, owners);
-    exec::operand out[gradients + 1];
     gradient made[gradients + 1];
+    const gradient* places[gradients + 1];
     [&]<int... K>(std::integer_sequence<int, K...>) {
-      (place_output<output_order[K]>(pass, out, made), ...);
+      (place_output<output_order[K]>(pass, places, made), ...);
     }
     (std::make_integer_sequence<int, gradients>{});
-    for (int j = 0; j < gradients; ++j) owners[derivative::slots + j] = made[j].memory.get();
-    std::int64_t all[graph::max_axes];
-    all_extents(all);
-    exec::detail::submit<typename derivative::program, Configuration, derivative::slots, gradients,
-                         Statement::scalar_count>(in, out, scalars_.data(), all, owners, device_);
-    [&]<int... J>(std::integer_sequence<int, J...>) { (send<J>(pass, out[J], made[J]), ...); }
+    if (!run_few(places, made)) run_general(places, made);
+    [&]<int... J>(std::integer_sequence<int, J...>) {
+      ((places[J] == &made[J] ? send<J>(pass, made[J]) : void()), ...);
+    }
     (std::make_integer_sequence<int, gradients>{});
   }
 
@@ -211,7 +209,6 @@ class statement_node : public tape_node {
       j += Statement::table.wanted[static_cast<std::size_t>(i)] ? 1 : 0;
     }
     if (!Statement::table.wanted[static_cast<std::size_t>(slot)]) return;
-    edges_[j].repeats = 0;
     if constexpr (keeps_first_extents) first_extent_[j] = l.rank > 0 ? l.extents[0] : 1;
     for (int k = 0; k < l.rank; ++k) {
       const unsigned axis = graph::map_axis(Statement::table.operand_maps.values[slot], k);
@@ -247,7 +244,7 @@ class statement_node : public tape_node {
         contiguous_strides(seed, Statement::table.output_maps.values[k], extents_.data());
       } else {
         // a result that nothing used: its gradient is 0, one element for all
-        seed.data = reinterpret_cast<std::byte*>(const_cast<double*>(&zero));
+        seed = {reinterpret_cast<std::byte*>(const_cast<double*>(&zero)), {}};
       }
     }
     for (int k = 0; k < outputs; ++k) {
@@ -266,6 +263,85 @@ class statement_node : public tape_node {
       const auto& value = derivative::kept_values[static_cast<std::size_t>(kept++)];
       contiguous_strides(in[slot], value.map, extents_.data());
     }
+  }
+
+  /// Runs the derivative where each operand is one run of elements, or one element: without the
+  /// descriptions that a launch takes. False: nothing was done.
+  bool run_few([[maybe_unused]] const gradient* const* places,
+               [[maybe_unused]] const gradient* made) {
+    using program = typename derivative::program;
+    if constexpr (exec::host::runs_few<program>) {
+      bool plain =
+          device_.is_inline() && profiler::active().load(std::memory_order_acquire) == nullptr;
+      for (int k = 0; k < outputs; ++k) plain = plain && incoming_[k];
+      constexpr graph::axis_mask domain = exec::plan_of<program>.nests[0].domain;
+      std::int64_t count = 1;
+      for (int axis = 0; axis < derivative::axes; ++axis) {
+        if ((domain >> axis & 1) != 0) count *= extents_[axis];
+      }
+      if (!plain || count > exec::host::most_few || !saved_lie_contiguous()) return false;
+      for (int k = 0; k < derivative::saved; ++k) check_version(k);
+      exec::host::run_few<program, Configuration>(
+          extents_.data(), scalars_.data(), count,
+          [this](int slot) {
+            return slot >= operands && slot < operands + outputs ? incoming_[slot - operands].data
+                                                                 : data_[saved_place(slot)];
+          },
+          [places](int slot) { return places[slot]->data; },
+          [places, made](int slot) { return places[slot] != made + slot; });
+      return true;
+    } else {
+      return false;
+    }
+  }
+
+  HEDDLE_NOINLINE void run_general(const gradient* const* places, const gradient* made) {
+    exec::operand in[derivative::slots];
+    storage* owners[derivative::slots + gradients];
+    fill_operands(in, owners);
+    exec::operand out[gradients + 1];
+    [&]<int... J>(std::integer_sequence<int, J...>) {
+      ((out[J] = exec::detail::operand_of(
+            tensor_of<type_of<wanted_type<J>>>(*places[J], output_extents<J>()))),
+       ...);
+    }
+    (std::make_integer_sequence<int, gradients>{});
+    for (int j = 0; j < gradients; ++j) {
+      out[j].accumulates = places[j] != made + j;
+      owners[derivative::slots + j] = places[j]->memory.get();
+    }
+    std::int64_t all[graph::max_axes];
+    all_extents(all);
+    exec::detail::submit<typename derivative::program, Configuration, derivative::slots, gradients,
+                         Statement::scalar_count>(in, out, scalars_.data(), all, owners, device_);
+  }
+
+  /// The place of a saved slot among those that are saved.
+  static constexpr int saved_place(int slot) {
+    int n = 0;
+    for (int i = 0; i < slot; ++i) n += derivative::saves(i) ? 1 : 0;
+    return n;
+  }
+
+  /// Of the operands; results do.
+  bool saved_lie_contiguous() {
+    bool contiguous = true;
+    const std::int64_t* strides = strides_.data();
+    for (int slot = 0; slot < operands; ++slot) {
+      if (!derivative::saves(slot)) continue;
+      ++strides;
+      const int rank = Statement::table.operand_ranks[static_cast<std::size_t>(slot)];
+      std::int64_t stride = 1;
+      for (int k = rank - 1; k >= 0; --k) {
+        const unsigned axis = graph::map_axis(Statement::table.operand_maps.values[slot], k);
+        if (axis >= graph::max_axes) return false;
+        const std::int64_t extent = extents_[static_cast<int>(axis)];
+        contiguous &= (strides[k] == stride) | (extent == 1);
+        stride *= extent;
+      }
+      strides += rank;
+    }
+    return contiguous;
   }
 
   void check_version(int k) const {
@@ -308,15 +384,8 @@ class statement_node : public tape_node {
   /// Where the program writes gradient J: new memory, or what has come for the same variable
   /// already, this statement's own earlier gradients included, to which it adds.
   template <int J>
-  void place_output(backward_pass_state& pass, exec::operand* out, gradient* made) {
+  void place_output(backward_pass_state& pass, const gradient** places, gradient* made) {
     using T = type_of<wanted_type<J>>;
-    const auto e = output_extents<J>();
-    constexpr int rank = std::remove_cvref_t<decltype(e)>::rank();
-    const auto onto = [&](const gradient& g) {
-      out[J] = exec::detail::operand_of(tensor_of<T, rank>(g, e));
-      out[J].accumulates = true;
-      made[J] = g;
-    };
     const edge& to = edges_[input_of(J)];
     if (to.repeats == 0) {
       for (int k = 0; k < gradients && output_order[static_cast<std::size_t>(k)] != J; ++k) {
@@ -325,20 +394,22 @@ class statement_node : public tape_node {
         // laid out alike: each element is then written where it is added to, by one thread
         if (other.node == to.node && other.output == to.output && other.repeats == 0 &&
             roots[static_cast<std::size_t>(i)].map == roots[static_cast<std::size_t>(J)].map) {
-          return onto(made[i]);
+          places[J] = places[i];
+          return;
         }
       }
-      if (const gradient* come = pass.addable(to, device_)) return onto(*come);
+      places[J] = pass.addable(to, device_);
+      if (places[J] != nullptr) return;
     }
-    const auto t = tensor<T, rank>::allocate(e, device_);
-    out[J] = exec::detail::operand_of(t);
+    const auto e = output_extents<J>();
+    const auto t = tensor<T, std::remove_cvref_t<decltype(e)>::rank()>::allocate(e, device_);
     made[J] = {t.storage(), reinterpret_cast<std::byte*>(t.data()), {}};
+    places[J] = &made[J];
   }
 
   template <int J>
-  void send(backward_pass_state& pass, const exec::operand& out, gradient& g) {
+  void send(backward_pass_state& pass, gradient& g) {
     using T = type_of<wanted_type<J>>;
-    if (out.accumulates) return;
     auto e = output_extents<J>();
     const edge& to = edges_[input_of(J)];
     if (to.repeats != 0) g = exec::host::sum_to<T>(g, e, to.repeats, device_);

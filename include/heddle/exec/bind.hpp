@@ -13,12 +13,12 @@ namespace heddle::inline v0::exec {
 
 /// A leaf as it is found in the expression; pointers into the tensor's own extents and strides.
 struct leaf_view {
-  std::byte* data = nullptr;
-  const std::int64_t* extents = nullptr;
-  const std::int64_t* strides = nullptr;
-  heddle::storage* storage = nullptr;
-  int rank = 0;
-  std::uint8_t size = 0;  ///< of an element, in bytes
+  std::byte* data;
+  const std::int64_t* extents;
+  const std::int64_t* strides;
+  heddle::storage* storage;
+  int rank;
+  std::uint8_t size;  ///< of an element, in bytes
 };
 
 namespace detail {
@@ -58,22 +58,22 @@ inline void broadcast_extents(const leaf_view* leaves, const graph::axis_map* ma
   }
 }
 
-/// The extents that all leaves have but those of rank 0; null where they differ, or there are none.
-inline const std::int64_t* common_extents(const leaf_view* leaves, int count) {
-  const leaf_view* first = nullptr;
-  for (int i = 0; i < count; ++i) {
-    const leaf_view& l = leaves[i];
-    if (l.rank == 0) continue;
-    if (first == nullptr) {
-      first = &l;
-      continue;
-    }
-    if (l.rank != first->rank) return nullptr;
-    for (int k = 0; k < l.rank; ++k) {
-      if (l.extents[k] != first->extents[k]) return nullptr;
-    }
+/// Whether elements lie contiguous, over those extents. As the next, unrolled where the rank is
+/// known, and without branches that depend on the values.
+HEDDLE_INLINE bool is_row_major(const std::int64_t* extents, const std::int64_t* strides,
+                                int rank) {
+  bool contiguous = true;
+  std::int64_t stride = 1;
+  for (int k = rank - 1; k >= 0; --k) {
+    contiguous &= (strides[k] == stride) | (extents[k] == 1);
+    stride *= extents[k];
   }
-  return first == nullptr ? nullptr : first->extents;
+  return contiguous;
+}
+HEDDLE_INLINE bool same_extents(const std::int64_t* a, const std::int64_t* b, int rank) {
+  bool same = true;
+  for (int k = 0; k < rank; ++k) same &= a[k] == b[k];
+  return same;
 }
 
 /// Extents of what is reduced, counted, enumerated or returned come from its own operands.
@@ -186,7 +186,10 @@ struct bound {
   scalar_bits scalars[scalar_count + 1];
   std::int64_t extents[graph::max_axes];
   heddle::device device;
-  const std::int64_t* common = nullptr;  ///< of a pointwise statement: what all leaves have
+  /// Of a pointwise statement: the extents that all leaves have but those of rank 0, else null; and
+  /// whether they lie contiguous.
+  const std::int64_t* common = nullptr;
+  bool contiguous = false;
 
   template <class... E>
   explicit bound(const E&... e) {
@@ -206,11 +209,11 @@ struct bound {
     constexpr auto& t = Statement::table;
     device = detail::common_device(leaves, operands);
     if constexpr (Statement::pointwise) {
-      common = detail::common_extents(leaves, operands);
+      constexpr graph::axis_map map = t.output_maps.values[0];
+      constexpr int rank = std::popcount(static_cast<unsigned>(graph::mask_of(map)));
+      find_common<rank>(std::make_integer_sequence<int, operands>{});
       if (common != nullptr) {
-        constexpr graph::axis_map map = t.output_maps.values[0];
         for (std::int64_t& extent : extents) extent = 1;
-        constexpr int rank = std::popcount(static_cast<unsigned>(graph::mask_of(map)));
         for (int k = 0; k < rank; ++k) extents[graph::map_axis(map, k)] = common[k];
         return;
       }
@@ -225,6 +228,22 @@ struct bound {
   void bind_operands(operand* to) const {
     for (int i = 0; i < operands; ++i) {
       detail::bind_leaf(to[i], leaves[i], Statement::table.operand_maps.values[i], extents);
+    }
+  }
+
+  template <int Rank, int... I>
+  void find_common(std::integer_sequence<int, I...>) {
+    constexpr const auto& ranks = Statement::table.operand_ranks.values;
+    if constexpr (((ranks[I] == 0 || ranks[I] == Rank) && ...) && ((ranks[I] == Rank) || ...)) {
+      constexpr int first = [] {
+        int i = 0;
+        while (ranks[i] != Rank) ++i;
+        return i;
+      }();
+      const std::int64_t* const found = leaves[first].extents;
+      if (!(detail::same_extents(leaves[I].extents, found, ranks[I]) & ...)) return;
+      common = found;
+      contiguous = (detail::is_row_major(found, leaves[I].strides, ranks[I]) & ...);
     }
   }
 

@@ -169,7 +169,7 @@ void submit(const operand* inputs, const operand* outputs, const scalar_bits* sc
 template <class Configuration, class Statement, class... T, int... Rank>
 void run_into(const bound<Statement>& b, const tensor<T, Rank>&... results) {
   if constexpr (Statement::pointwise) {
-    const bool plain = b.common != nullptr && b.device.is_inline() &&
+    const bool plain = b.contiguous && b.device.is_inline() &&
                        profiler::active().load(std::memory_order_acquire) == nullptr;
     if (plain && (host::run_pointwise<typename Statement::program, Configuration>(
                       b.leaves, b.common, b.scalars, results) &&
@@ -365,7 +365,7 @@ bool conflicts(const tensor<T, Rank>& to, graph::axis_map to_map, const exec::le
   const memory_map other{read.data, read.extents, read.strides, read.rank, read_size};
   if (written.empty() || other.empty()) return false;
   if (element_wise && written.data == other.data && sizeof(T) == read_size) {
-    exec::operand first, second;
+    exec::operand first{}, second{};
     for (int i = 0; i < Rank; ++i) first.strides[i] = to.strides()[i];
     exec::detail::bind_leaf(second, read, read_map, extents);
     bool same = true;

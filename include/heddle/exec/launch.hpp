@@ -11,10 +11,12 @@
 namespace heddle::inline v0::exec {
 
 /// One operand or output: strides in elements, per axis of the operand itself (not of the
-/// iteration space); 0 where its extent is 1 and the iteration's is not.
+/// iteration space); 0 where its extent is 1 and the iteration's is not. Those that the map it is
+/// read through does not name are not written: clearing them all would take as long as a small
+/// statement.
 struct operand {
   std::byte* data = nullptr;
-  std::int64_t strides[graph::max_axes] = {};
+  std::int64_t strides[graph::max_axes];
   std::int64_t indexed_extent = 0;  ///< for gather and scatter_add: the extent of the indexed axis
   /// Of an output of floating dtype: values are added to what is there. Where two outputs of one
   /// launch lie at the same place, all but the first in the plan's order accumulate.
@@ -28,10 +30,10 @@ union scalar_bits {
 };
 
 struct launch {
-  std::int64_t extents[graph::max_axes] = {};  ///< of the iteration space; 1 for axes it lacks
-  const operand* inputs = nullptr;             ///< by operand slot
-  const operand* outputs = nullptr;            ///< by output slot
-  const scalar_bits* scalars = nullptr;        ///< by scalar slot
+  std::int64_t extents[graph::max_axes];  ///< of the iteration space; 1 for axes it lacks
+  const operand* inputs = nullptr;        ///< by operand slot
+  const operand* outputs = nullptr;       ///< by output slot
+  const scalar_bits* scalars = nullptr;   ///< by scalar slot
 };
 
 /// Stride along iteration axis `axis` of an operand read through `map`; 0 if it has no such axis.

@@ -233,7 +233,7 @@ struct queued_copy {
   std::int64_t extents[max_rank], to_strides[max_rank], from_strides[max_rank];
   int rank;
   std::size_t element_size;
-  std::byte element[8];  // what a fill writes
+  std::byte element[8] = {};  // what a fill writes
 
   queued_copy(const element_range& destination, const std::int64_t* over, int axes,
               std::size_t size)

@@ -12,6 +12,9 @@
 
 namespace heddle::inline v0::exec::host {
 
+/// Lanes that one thread runs by itself.
+inline constexpr std::int64_t most_few = 2 * detail::thread_grain;
+
 namespace detail {
 
 inline constexpr int max_flat_reads = 16;
@@ -76,10 +79,24 @@ struct flat_operand {
   std::uint8_t size = 0;  ///< bytes per lane; 0: one element for all
   dtype type = dtype::f32;
   std::uint8_t rank = 0;
+  std::uint16_t buffer = 0;      ///< where its last partial block is staged, in flat_buffers
   graph::axis_mask missing = 0;  ///< axes of the iteration space that it repeats along
   std::uint8_t positions[graph::max_axes] = {};
   std::uint8_t axes[graph::max_axes] = {};
 };
+
+/// Where the last partial block of each operand is staged. What earlier calls left in the lanes
+/// that do not count is computed with and dropped; integers and floating numbers are apart, so that
+/// it is no subnormal number, with which processors are slow.
+struct flat_buffers {
+  static constexpr int block_bytes = lane_width * 8;
+  alignas(64) std::byte lanes[2 * max_flat_operands * block_bytes];
+
+  static constexpr int place_of(int operand, dtype type) {
+    return (operand + (is_floating(type) ? max_flat_operands : 0)) * block_bytes;
+  }
+};
+inline constinit thread_local flat_buffers this_thread_flat_buffers{};
 
 struct flat_plan {
   int reads = 0;
@@ -120,6 +137,10 @@ consteval flat_plan make_flat_plan() {
     f.operands[f.reads + f.outputs++] = make_flat_operand(out.slot, out.map, out.type, domain);
     f.operands[f.reads + f.outputs - 1].size = static_cast<std::uint8_t>(size_of(out.type));
   }
+  for (int i = 0; i < f.reads + f.outputs; ++i) {
+    flat_operand& o = f.operands[i];
+    o.buffer = static_cast<std::uint16_t>(flat_buffers::place_of(i, o.type));
+  }
   for (int axis = 0; axis < graph::max_axes; ++axis) {
     if ((p.nests[0].domain >> axis & 1) != 0) {
       f.axes[f.axis_count++] = static_cast<std::uint8_t>(axis);
@@ -152,14 +173,6 @@ inline void copy_short(std::byte* to, const std::byte* from, std::int64_t bytes)
   if (bytes >= 4) return copy_ends<4>(to, from, bytes);
   for (std::int64_t i = 0; i < bytes; ++i) to[i] = from[i];
 }
-
-/// Where the last partial block of each operand is staged. What earlier calls left in the lanes
-/// that do not count is computed with and dropped; integers and floating numbers are apart, so that
-/// it is no subnormal number, with which processors are slow.
-struct flat_buffers {
-  alignas(64) std::byte lanes[2][max_flat_operands][lane_width * 8];
-};
-inline constinit thread_local flat_buffers this_thread_flat_buffers{};
 
 /// Outputs that a kernel writes to a buffer first, by their place in the plan.
 struct flat_staging {
@@ -208,13 +221,18 @@ inline void run_flat_staged(kernel call, kernel_frame& f, const flat_plan& plan,
   if (staging.nontemporal != 0) end_nontemporal();
 }
 
+/// What a flat program reads beside its operands.
+struct flat_arguments {
+  const std::int64_t* extents;
+  const scalar_bits* scalars;
+};
+
 /// Runs lanes [first, last) of one kernel; the last partial block goes through buffers.
-inline void run_flat_lanes(kernel call, const launch& l, const flat_plan& plan,
+inline void run_flat_lanes(kernel call, flat_arguments l, const flat_plan& plan,
                            std::byte* const* pointers, std::int64_t first, std::int64_t last,
                            flat_staging staging) {
   static constexpr std::int64_t origin[graph::max_axes] = {};
   std::byte* at[max_flat_operands];
-  const int count = plan.reads + plan.outputs;
   std::int64_t bad = 0;
   kernel_frame f;
   f.extents = l.extents;
@@ -224,7 +242,8 @@ inline void run_flat_lanes(kernel call, const launch& l, const flat_plan& plan,
   f.outputs = at + plan.reads;
   f.bad_index = &bad;
   f.blocks = (last - first) / lane_width;
-  if (staging.any()) {
+  const int count = plan.reads + plan.outputs;
+  if (f.blocks > 0 && staging.any()) {
     run_flat_staged(call, f, plan, staging, pointers, at, first);
   } else if (f.blocks > 0) {
     for (int i = 0; i < count; ++i) at[i] = pointers[i] + first * plan.operands[i].size;
@@ -233,15 +252,12 @@ inline void run_flat_lanes(kernel call, const launch& l, const flat_plan& plan,
   const std::int64_t rest = (last - first) % lane_width;
   if (rest == 0) return;
   const std::int64_t done = last - rest;
-  flat_buffers& buffers = this_thread_flat_buffers;
+  std::byte* const buffers = this_thread_flat_buffers.lanes;
   for (int i = 0; i < count; ++i) {
     const flat_operand& o = plan.operands[i];
-    if (o.size == 0) {
-      at[i] = pointers[i];
-      continue;
-    }
-    at[i] = buffers.lanes[is_floating(o.type)][i];
-    if (i < plan.reads) copy_short(at[i], pointers[i] + done * o.size, rest * o.size);
+    at[i] = o.size == 0 ? pointers[i] : buffers + o.buffer;
+    if (i >= plan.reads || o.size == 0) continue;
+    copy_short(at[i], pointers[i] + done * o.size, rest * o.size);
   }
   f.blocks = 1;
   f.valid = static_cast<int>(rest);
@@ -316,7 +332,7 @@ bool run_flat_rows(const flat_plan& plan, kernel call, const launch& l, std::byt
     }
     next = memory.data() + (next - memory.data() + 63) / 64 * 64;
   }
-  if (rows * columns > 2 * thread_grain) {
+  if (rows * columns > most_few) {
     staging.nontemporal = nontemporal_outputs(plan, pointers, rows * columns) & ~staging.sums;
   }
   const auto share = [&](std::int64_t first, std::int64_t last) {
@@ -325,7 +341,7 @@ bool run_flat_rows(const flat_plan& plan, kernel call, const launch& l, std::byt
       const std::int64_t row = group * together;
       const std::int64_t lanes = (rows - row < together ? rows - row : together) * columns;
       for (int i = 0; i < count; ++i) at[i] = starts[i] + row * steps[i];
-      run_flat_lanes(call, l, plan, at, 0, lanes, staging);
+      run_flat_lanes(call, {l.extents, l.scalars}, plan, at, 0, lanes, staging);
     }
   };
   const std::int64_t groups = (rows + together - 1) / together;
@@ -366,79 +382,99 @@ bool run_flat_plan(const flat_plan& plan, kernel call, const launch& l) {
     if (i >= plan.reads && o.accumulates) staging.sums |= 1u << (i - plan.reads);
   }
   if (outer != 0) return run_flat_rows<Configuration>(plan, call, l, pointers, staging, outer);
-  if (count <= 2 * thread_grain) {
-    run_flat_lanes(call, l, plan, pointers, 0, count, staging);
+  if (count <= most_few) {
+    run_flat_lanes(call, {l.extents, l.scalars}, plan, pointers, 0, count, staging);
     return true;
   }
   staging.nontemporal = nontemporal_outputs(plan, pointers, count) & ~staging.sums;
   const std::int64_t blocks = (count + lane_width - 1) / lane_width;
   const auto share = [&](std::int64_t first, std::int64_t last) {
     const std::int64_t end = last * lane_width < count ? last * lane_width : count;
-    run_flat_lanes(call, l, plan, pointers, first * lane_width, end, staging);
+    run_flat_lanes(call, {l.extents, l.scalars}, plan, pointers, first * lane_width, end, staging);
   };
   parallel_for<decltype(share)&, Configuration>(0, blocks, thread_grain / lane_width, share);
   return true;
 }
 HEDDLE_ONCE(bool run_flat_plan<configuration>(const flat_plan&, kernel, const launch&));
 
-/// Whether elements lie contiguous, over those extents.
-inline bool is_row_major(const std::int64_t* extents, const std::int64_t* strides, int rank) {
-  std::int64_t stride = 1;
-  for (int k = rank - 1; k >= 0; --k) {
-    if (strides[k] != stride && extents[k] != 1) return false;
-    stride *= extents[k];
-  }
-  return true;
-}
-
-/// What `run_pointwise` does, whatever the program.
+/// Runs a flat program over `count` lanes that lie contiguous in all operands: `pointers` are by
+/// place in the plan, outputs whose bit is set in `sums` are added to.
 template <class Configuration>
-bool run_pointwise_plan(const flat_plan& plan, kernel call, const leaf_view* leaves,
-                        const std::int64_t* extents, int rank, const scalar_bits* scalars,
-                        std::byte* result) {
-  std::int64_t count = 1;
-  for (int k = 0; k < rank; ++k) count *= extents[k];
-  if (count > 2 * thread_grain) return false;
-  std::byte* pointers[max_flat_operands];
-  for (int i = 0; i < plan.reads; ++i) {
-    const leaf_view& leaf = leaves[plan.operands[i].slot];
-    if (!is_row_major(leaf.extents, leaf.strides, leaf.rank)) return false;
-    pointers[i] = leaf.data;
-  }
-  pointers[plan.reads] = result;
-  launch l;
-  l.scalars = scalars;
-  run_flat_lanes(call, l, plan, pointers, 0, count, {});
-  return true;
+void run_few_lanes(const flat_plan& plan, kernel call, const std::int64_t* extents,
+                   const scalar_bits* scalars, std::byte* const* pointers, std::int64_t count,
+                   std::uint32_t sums) {
+  run_flat_lanes(call, {extents, scalars}, plan, pointers, 0, count, {sums, 0});
 }
-HEDDLE_ONCE(bool run_pointwise_plan<configuration>(const flat_plan&, kernel, const leaf_view*,
-                                                   const std::int64_t*, int, const scalar_bits*,
-                                                   std::byte*));
+HEDDLE_ONCE(void run_few_lanes<configuration>(const flat_plan&, kernel, const std::int64_t*,
+                                              const scalar_bits*, std::byte* const*, std::int64_t,
+                                              std::uint32_t));
 
 }  // namespace detail
+
+template <class Program>
+inline constexpr bool runs_flat = detail::is_flat<Program>() && detail::reads_in_order<Program>();
+
+/// Whether a program may run by `run_few`: no operand lacks some of its axes, but not all.
+template <class Program>
+inline constexpr bool runs_few = [] {
+  const auto& p = plan_of<Program>;
+  bool whole = runs_flat<Program>;
+  for (int i = 0; whole && i < static_cast<int>(p.sizes.reads); ++i) {
+    const graph::axis_mask mask = graph::mask_of(p.reads[i].map);
+    whole = mask == 0 || mask == p.nests[0].domain;
+  }
+  return whole;
+}();
+
+/// Runs a program over at most `most_few` lanes, here and now: operands and outputs lie contiguous,
+/// or are one element for all. `inputs(slot)` and `outputs(slot)` say where; outputs for which
+/// `adds(slot)` holds are added to.
+template <class Program, class Configuration, class Inputs, class Outputs, class Adds>
+HEDDLE_INLINE void run_few(const std::int64_t* extents, const scalar_bits* scalars,
+                           std::int64_t count, const Inputs& inputs, const Outputs& outputs,
+                           const Adds& adds) {
+  static constexpr const detail::flat_plan& plan = detail::flat_plan_of<Program>;
+  std::byte* pointers[plan.reads + plan.outputs];
+  std::uint32_t sums = 0;
+  [&]<int... I>(std::integer_sequence<int, I...>) {
+    ((pointers[I] = inputs(plan.operands[I].slot)), ...);
+  }
+  (std::make_integer_sequence<int, plan.reads>{});
+  [&]<int... K>(std::integer_sequence<int, K...>) {
+    ((pointers[plan.reads + K] = outputs(plan.operands[plan.reads + K].slot)), ...);
+    ((sums |= static_cast<std::uint32_t>(adds(plan.operands[plan.reads + K].slot)) << K), ...);
+  }
+  (std::make_integer_sequence<int, plan.outputs>{});
+  detail::run_few_lanes<Configuration>(plan, kernels_of<Program, Configuration>()[0], extents,
+                                       scalars, pointers, count, sums);
+}
 
 /// Runs a small pointwise program whose operands all have the result's extents, or rank 0, and lie
 /// contiguous; false: nothing was done.
 template <class Program, class Configuration, class T, int Rank>
 bool run_pointwise(const leaf_view* leaves, const std::int64_t* extents, const scalar_bits* scalars,
                    const tensor<T, Rank>& result) {
-  if constexpr (!detail::is_flat<Program>() || !detail::reads_in_order<Program>()) {
+  if constexpr (!runs_few<Program>) {
     return false;
   } else {
-    for (int k = 0; k < Rank; ++k) {
-      if (result.extents()[k] != extents[k]) return false;
-    }
-    return result.is_contiguous() &&
-           detail::run_pointwise_plan<Configuration>(
-               detail::flat_plan_of<Program>, kernels_of<Program, Configuration>()[0], leaves,
-               extents, Rank, scalars, reinterpret_cast<std::byte*>(result.data()));
+    std::int64_t count = 1;
+    for (int k = 0; k < Rank; ++k) count *= extents[k];
+    const std::int64_t* const own = result.extents().data();
+    const bool fits = exec::detail::same_extents(own, extents, Rank) &
+                      exec::detail::is_row_major(own, result.strides().data(), Rank);
+    if (!fits || count > most_few) return false;
+    run_few<Program, Configuration>(
+        extents, scalars, count, [&](int slot) { return leaves[slot].data; },
+        [&](int) { return reinterpret_cast<std::byte*>(result.data()); },
+        [](int) { return false; });
+    return true;
   }
 }
 
 /// Runs the program the short way, if it and its operands allow; false: nothing was done.
 template <class Program, class Configuration>
 bool run_flat(const launch& l) {
-  if constexpr (!detail::is_flat<Program>() || !detail::reads_in_order<Program>()) {
+  if constexpr (!runs_flat<Program>) {
     return false;
   } else {
     return detail::run_flat_plan<Configuration>(detail::flat_plan_of<Program>,

@@ -39,6 +39,10 @@ struct kernel_frame : step_context {
   const std::byte* ahead = nullptr;
   std::int64_t ahead_step = 0;   ///< from row to row
   std::int64_t ahead_bytes = 0;  ///< of a block
+
+  /// Not constexpr: a compiler that knows the values clears all of them by one slow instruction
+  /// (`rep stos`) first.
+  kernel_frame() noexcept {}
 };
 
 using kernel = void (*)(const kernel_frame&);
