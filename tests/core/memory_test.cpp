@@ -2,7 +2,9 @@
 // Storages, the caching allocator and its figures.
 #include <cstdint>
 #include <cstring>
+#include <set>
 #include <string>
+#include <sys/mman.h>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -192,6 +194,62 @@ TEST_CASE("threads allocate and free at the same time without harm to each other
   }
   for (auto& each : threads) each.join();
   CHECK(wrong == 0);
+}
+
+TEST_CASE("small blocks lie side by side") {
+  if (!heddle::detail::slab_store::in_use()) return;  // under a sanitizer they are malloc's
+  const heddle::device unused = heddle::cpu(43);
+  std::vector<handle<storage>> held;
+  std::set<std::uintptr_t> pages;
+  for (int i = 0; i < 4000; ++i) {
+    held.push_back(storage::allocate(64, unused));  // and 64 of the header
+    pages.insert(reinterpret_cast<std::uintptr_t>(held.back()->data()) / 4096);
+  }
+  CHECK(pages.size() <= 4000 * 128 / 4096 + 10);
+}
+
+TEST_CASE("blocks wait while one beside them is in use, and go back when none is") {
+  const heddle::device unused = heddle::cpu(44);
+  const auto fill = [](const handle<storage>& s, std::size_t mark) {
+    std::memset(s->data(), static_cast<int>(mark % 251), s->bytes());
+  };
+  const auto holds = [](const handle<storage>& s, std::size_t mark) {
+    for (std::size_t at = 0; at < s->bytes(); ++at) {
+      if (s->data()[at] != std::byte(mark % 251)) return false;
+    }
+    return true;
+  };
+  const auto is_resident = [](const std::byte* at) {
+    unsigned char answer = 0;
+    const std::uintptr_t page = reinterpret_cast<std::uintptr_t>(at) / 4096 * 4096;
+    return mincore(reinterpret_cast<void*>(page), 1, &answer) == 0 && (answer & 1) != 0;
+  };
+  const std::byte* far = nullptr;
+  std::vector<handle<storage>> held;
+  for (int round = 0; round < 3; ++round) {
+    for (std::size_t i = held.size(); i < 3000; ++i) {
+      held.push_back(storage::allocate(i % 5 * 64, unused));
+      fill(held.back(), i);
+    }
+    bool intact = true;
+    for (std::size_t i = round == 0 ? 0 : 1; i < held.size(); ++i) {
+      intact = intact && holds(held[i], i);
+    }
+    CHECK(intact);
+    far = held.back()->data();
+    // one stays, and with it what lies in its slab
+    held.front() = held[1500 + static_cast<std::size_t>(round)];
+    held.resize(1);
+    const std::size_t mark = 1500 + static_cast<std::size_t>(round);
+    heddle::empty_cache();
+    CHECK(heddle::memory_stats(unused).cached < 64 * 1024);
+    CHECK(holds(held.front(), mark));
+    if (heddle::detail::slab_store::in_use()) CHECK_FALSE(is_resident(far));
+  }
+  held.clear();
+  heddle::empty_cache();
+  CHECK(heddle::memory_stats(unused).cached == 0);
+  CHECK(heddle::memory_stats(unused).live == 0);
 }
 
 TEST_CASE("pooled objects come back to the pool") {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The caching allocator of the host devices, and its figures.
 //
-// A block has a size class: multiples of 64 bytes to 512, then four to each doubling. Free blocks
-// of up to 64 KiB wait in lists of the thread that freed them, without a lock; those beyond a
-// limit, and larger blocks, wait in the lists of their device's arena. Blocks above 2 GiB are never
-// kept.
+// A block has a size class: multiples of 64 bytes to 512, cut from slabs (slabs.hpp), then four to
+// each doubling, of the system's. Free blocks of up to 64 KiB wait in lists of the thread that
+// freed them, without a lock; those beyond a limit, and larger blocks, wait in the lists of their
+// device's arena. Blocks above 2 GiB are never kept.
 #pragma once
 
 #include <atomic>
@@ -12,18 +12,12 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
-#include <sys/mman.h>
 
 #include <heddle/core/device.hpp>
 #include <heddle/core/error.hpp>
 #include <heddle/core/reference.hpp>
+#include <heddle/core/slabs.hpp>
 #include <heddle/core/threads.hpp>
-
-// Present where the program runs under AddressSanitizer, whichever unit asked for it.
-extern "C" {
-__attribute__((weak)) void __asan_poison_memory_region(void const volatile*, std::size_t);
-__attribute__((weak)) void __asan_unpoison_memory_region(void const volatile*, std::size_t);
-}
 
 namespace heddle::inline v0 {
 
@@ -36,11 +30,8 @@ struct memory_statistics {
 
 namespace detail {
 
-/// Alignment of all blocks: a cache line, and an AVX-512 register.
-inline constexpr std::size_t block_alignment = 64;
 inline constexpr int small_classes = 36;  // to 64 KiB
 inline constexpr int block_classes = 96;  // to 2 GiB
-inline constexpr std::size_t huge_page = std::size_t{2} << 20;
 
 constexpr int class_of_block(std::size_t bytes) noexcept {
   if (bytes <= 512) return bytes == 0 ? 0 : static_cast<int>((bytes - 1) / 64);
@@ -77,18 +68,9 @@ constexpr int kept_of_class(int block_class) noexcept {
   return static_cast<int>(small_class_info.of[block_class].kept);
 }
 
-struct free_block {
-  free_block* next;
-};
-
-// Under AddressSanitizer a waiting block may not be touched, apart from its link.
-inline void close_block(void* block, std::size_t from, std::size_t to) noexcept {
-  if (&__asan_poison_memory_region != nullptr) {
-    __asan_poison_memory_region(static_cast<std::byte*>(block) + from, to - from);
-  }
-}
-inline void open_block(void* block, std::size_t bytes) noexcept {
-  if (&__asan_unpoison_memory_region != nullptr) __asan_unpoison_memory_region(block, bytes);
+/// Whether blocks of a class are cut from slabs.
+inline bool is_cut(int block_class) noexcept {
+  return block_class < slab_store::classes && slab_store::in_use();
 }
 
 // Null where the system has no memory left.
@@ -106,25 +88,6 @@ inline void system_release(void* block, std::size_t bytes) noexcept {
   std::free(block);
 }
 
-struct block_list {
-  free_block* head = nullptr;
-  int count = 0;
-
-  void push(void* block, std::size_t bytes) noexcept {
-    head = ::new (block) free_block{head};
-    ++count;
-    close_block(block, sizeof(free_block), bytes);
-  }
-  void* pop() noexcept {
-    free_block* block = head;
-    if (block != nullptr) {
-      head = block->next;
-      --count;
-    }
-    return block;
-  }
-};
-
 struct arena;
 
 // What one thread keeps of one device. Only that thread writes; the atomics are read by others.
@@ -140,6 +103,7 @@ struct device_cache {
 struct arena {
   mutex guard{mutex::zeros{}};
   block_list lists[block_classes];  // guarded
+  slab_store slabs;                 // guarded
   std::int64_t cached = 0;          // guarded: bytes in `lists`
   device_cache* caches = nullptr;   // guarded
   std::atomic<std::int64_t> live{0};
@@ -165,6 +129,11 @@ struct thread_caches {
   bool ended = false;
 };
 inline constinit thread_local thread_caches this_thread_caches;
+
+inline void add_cached(device_cache& cache, std::int64_t bytes) noexcept {
+  cache.cached.store(cache.cached.load(std::memory_order_relaxed) + bytes,
+                     std::memory_order_relaxed);
+}
 
 inline void flush_live(device_cache& cache) noexcept {
   cache.home->add_live(cache.live.load(std::memory_order_relaxed), cache.highest);
@@ -194,8 +163,7 @@ inline void move_to_arena(device_cache& cache, int block_class, int kept) noexce
     moved += static_cast<std::int64_t>(bytes);
   }
   cache.home->cached += moved;
-  cache.cached.store(cache.cached.load(std::memory_order_relaxed) - moved,
-                     std::memory_order_relaxed);
+  add_cached(cache, -moved);
 }
 
 struct caches_holder {
@@ -251,13 +219,54 @@ HEDDLE_NOINLINE inline void release_cached(int index) noexcept {
   {
     lock hold(home.guard);
     for (int c = 0; cache != nullptr && c < small_classes; ++c) move_to_arena(*cache, c, 0);
-    for (int c = 0; c < block_classes; ++c) {
-      taken[c] = home.lists[c];
-      home.lists[c] = {};
-    }
     home.cached = 0;
+    for (int c = 0; c < block_classes; ++c) {
+      if (is_cut(c)) {
+        home.slabs.release(home.lists[c], c);
+        home.cached += home.lists[c].count * static_cast<std::int64_t>(bytes_of_class(c));
+      } else {
+        taken[c] = home.lists[c];
+        home.lists[c] = {};
+      }
+    }
   }
   release_lists(taken, block_classes);
+}
+
+// A block that waits in the arena, or null. Half of what the thread may keep comes along.
+inline void* take_from_arena(arena& home, int block_class, device_cache* cache) noexcept {
+  const std::size_t rounded = bytes_of_class(block_class);
+  lock hold(home.guard);
+  block_list& list = home.lists[block_class];
+  void* const block = list.pop();
+  if (block == nullptr) return nullptr;
+  std::int64_t along = 0;
+  if (cache != nullptr && block_class < small_classes) {
+    for (int n = kept_of_class(block_class) / 2; n > 0 && list.count > 0; --n) {
+      cache->lists[block_class].push(list.pop(), rounded);
+      along += static_cast<std::int64_t>(rounded);
+    }
+    add_cached(*cache, along);
+  }
+  home.cached -= static_cast<std::int64_t>(rounded) + along;
+  open_block(block, rounded);
+  return block;
+}
+
+// A new block from a slab, or null. Some more come along, the one that lies next on top.
+inline void* cut_blocks(arena& home, int block_class, device_cache* cache) noexcept {
+  constexpr int most = 32;
+  lock hold(home.guard);
+  void* const block = home.slabs.cut(block_class);
+  if (block == nullptr || cache == nullptr) return block;
+  const int left = home.slabs.left(block_class);
+  const int count = left < most ? left : most;
+  void* cut[most];
+  for (int i = 0; i < count; ++i) cut[i] = home.slabs.cut(block_class);
+  const std::size_t bytes = bytes_of_class(block_class);
+  for (int i = count; i > 0; --i) cache->lists[block_class].push(cut[i - 1], bytes);
+  add_cached(*cache, count * static_cast<std::int64_t>(bytes));
+  return block;
 }
 
 // No block waits in the thread: asks the arena, then the system.
@@ -270,32 +279,17 @@ HEDDLE_NOINLINE inline void* allocate_slowly(std::size_t bytes, int index, devic
            : (bytes > SIZE_MAX - huge_page ? bytes
                                            : (bytes + huge_page - 1) / huge_page * huge_page);
   if (kept) {
-    lock hold(home.guard);
-    block_list& list = home.lists[block_class];
-    if (void* block = list.pop()) {
-      std::int64_t taken = static_cast<std::int64_t>(rounded);
-      if (cache != nullptr && block_class < small_classes) {
-        // Half of what the thread may keep comes along.
-        std::int64_t along = 0;
-        for (int n = kept_of_class(block_class) / 2; n > 0 && list.count > 0; --n) {
-          cache->lists[block_class].push(list.pop(), rounded);
-          along += static_cast<std::int64_t>(rounded);
-        }
-        cache->cached.store(cache->cached.load(std::memory_order_relaxed) + along,
-                            std::memory_order_relaxed);
-        taken += along;
-      }
-      home.cached -= taken;
-      open_block(block, rounded);
-      return block;
-    }
+    if (void* block = take_from_arena(home, block_class, cache)) return block;
   }
   // More than half of the address space is refused here: malloc would answer so, sanitizers abort.
   const bool possible = bytes <= (std::size_t{1} << 46);
-  void* block = possible ? system_allocate(rounded) : nullptr;
+  const auto get = [&] {
+    return is_cut(block_class) ? cut_blocks(home, block_class, cache) : system_allocate(rounded);
+  };
+  void* block = possible ? get() : nullptr;
   if (block == nullptr && possible) {
     for (int i = -1; i < max_host_devices; ++i) release_cached(i);
-    block = system_allocate(rounded);
+    block = get();
   }
   if (block == nullptr) {
     raise<out_of_memory>("heddle::allocate: the system has no memory left: ", bytes,
@@ -314,9 +308,7 @@ inline void* allocate_block(std::size_t bytes, int index) {
   if (cache != nullptr && block_class < small_classes) {
     if (void* block = cache->lists[block_class].pop()) {
       const std::size_t rounded = small_class_info.of[block_class].bytes;
-      cache->cached.store(
-          cache->cached.load(std::memory_order_relaxed) - static_cast<std::int64_t>(rounded),
-          std::memory_order_relaxed);
+      add_cached(*cache, -static_cast<std::int64_t>(rounded));
       open_block(block, rounded);
       return block;
     }
@@ -351,9 +343,7 @@ inline void release_block(void* block, std::size_t bytes, int index) noexcept {
   const std::size_t rounded = small_class_info.of[block_class].bytes;
   block_list& list = cache->lists[block_class];
   list.push(block, rounded);
-  cache->cached.store(
-      cache->cached.load(std::memory_order_relaxed) + static_cast<std::int64_t>(rounded),
-      std::memory_order_relaxed);
+  add_cached(*cache, static_cast<std::int64_t>(rounded));
   if (list.count > kept_of_class(block_class)) [[unlikely]] {
     release_slowly(nullptr, block_class, index, cache);
   }
