@@ -3,17 +3,25 @@
 // evaluates and what it produces. Host and device bodies are generated from these tables.
 #pragma once
 
-#include <heddle/graph/passes/schedule.hpp>
+#include <heddle/graph/passes/hold.hpp>
 #include <heddle/graph/program.hpp>
 
 namespace heddle::inline v0::exec {
 
-/// An operand as one kind of node reads it.
+/// An operand as one kind of node reads it, or a value that an earlier pass of the nest holds.
 struct read_info {
-  std::uint16_t slot = 0;
+  std::uint16_t slot = 0;  ///< operand slot, or index of the held value
   graph::axis_map map = graph::empty_map;
   dtype type = dtype::f32;
   bool gathered = false;
+  bool held = false;
+};
+
+/// A value that a pass of a nest writes for later ones, lane by lane.
+struct hold_info {
+  std::uint16_t node = 0;
+  dtype type = dtype::f32;  ///< the one it is computed in
+  std::int8_t nest = 0;
 };
 
 /// A reduction: where its value is kept.
@@ -33,7 +41,7 @@ struct reduction_info {
 struct output_info {
   graph::item_kind kind = graph::item_kind::store;
   std::uint16_t node = 0;
-  std::uint16_t slot = 0;  ///< output slot, or index of the reduction
+  std::uint16_t slot = 0;  ///< output slot, or index of the reduction or held value
   graph::axis_map map = graph::empty_map;
   dtype type = dtype::f32;  ///< of the elements written
 };
@@ -63,6 +71,7 @@ struct nest_info {
 struct plan {
   graph::list<read_info> reads;
   graph::list<reduction_info> reductions;
+  graph::list<hold_info> holds;
   graph::list<nest_info> nests;
   graph::list<pass_info> passes;
   graph::list<std::uint16_t> nodes;
@@ -75,12 +84,13 @@ struct plan {
 struct plan_view {
   const read_info* reads;
   const reduction_info* reductions;
+  const hold_info* holds;
   const nest_info* nests;
   const pass_info* passes;
   const std::uint16_t* pass_reads;
   const std::uint16_t* pass_values;
   const output_info* outputs;
-  int read_count, reduction_count, nest_count, pass_count;
+  int read_count, reduction_count, hold_count, nest_count, pass_count;
 };
 
 namespace detail {
@@ -94,11 +104,30 @@ constexpr std::uint16_t read_index(plan& p, const graph::node& n) {
   const std::uint16_t slot = gathered ? n.b : n.a;
   const auto map = static_cast<graph::axis_map>(n.extra);
   for (std::size_t i = 0; i < p.reads.size(); ++i) {
-    if (p.reads[i].slot == slot && p.reads[i].map == map && p.reads[i].gathered == gathered) {
+    const read_info& r = p.reads[i];
+    if (!r.held && r.slot == slot && r.map == map && r.gathered == gathered) {
       return static_cast<std::uint16_t>(i);
     }
   }
-  p.reads.push_back({slot, map, n.type, gathered});
+  p.reads.push_back({slot, map, n.type, gathered, false});
+  return static_cast<std::uint16_t>(p.reads.size() - 1);
+}
+
+/// Index of the value of a node that a nest holds; the first pass that asks writes it.
+constexpr std::uint16_t hold_index(plan& p, const graph::graph& g, int nest, std::uint16_t node) {
+  for (std::size_t i = 0; i < p.holds.size(); ++i) {
+    if (p.holds[i].nest == nest && p.holds[i].node == node) return static_cast<std::uint16_t>(i);
+  }
+  p.holds.push_back({node, compute_dtype(g[node].type), static_cast<std::int8_t>(nest)});
+  return static_cast<std::uint16_t>(p.holds.size() - 1);
+}
+constexpr std::uint16_t held_read_index(plan& p, const graph::graph& g, int nest,
+                                        std::uint16_t node) {
+  const std::uint16_t slot = hold_index(p, g, nest, node);
+  for (std::size_t i = 0; i < p.reads.size(); ++i) {
+    if (p.reads[i].held && p.reads[i].slot == slot) return static_cast<std::uint16_t>(i);
+  }
+  p.reads.push_back({slot, graph::empty_map, p.holds[slot].type, false, true});
   return static_cast<std::uint16_t>(p.reads.size() - 1);
 }
 
@@ -110,7 +139,7 @@ constexpr int reduction_index(const plan& p, std::uint16_t node) {
 }
 
 constexpr void add_pass(plan& p, const graph::graph& g, const graph::schedule& s, int nest,
-                        int pass) {
+                        int pass, const graph::list<std::int8_t>& held) {
   const graph::nest& home = s.nests[static_cast<std::size_t>(nest)];
   pass_info info;
   info.nest = static_cast<std::int8_t>(nest);
@@ -125,12 +154,14 @@ constexpr void add_pass(plan& p, const graph::graph& g, const graph::schedule& s
   info.first_value = static_cast<std::uint16_t>(p.pass_values.size());
   info.first_output = static_cast<std::uint16_t>(p.outputs.size());
   graph::list<bool> needed(g.size(), false);
-  mark_pass(g, s, nest, pass, needed);
+  mark_pass(g, s, nest, pass, needed, held);
   for (std::size_t i = 0; i < g.size(); ++i) {
     if (!needed[i]) continue;
     const auto id = static_cast<std::uint16_t>(i);
     p.nodes.push_back(id);
-    if (g[i].code == op::input || g[i].code == op::gather) {
+    if (held[i] != graph::no_pass && held[i] < pass) {
+      p.pass_reads.push_back(held_read_index(p, g, nest, id));
+    } else if (g[i].code == op::input || g[i].code == op::gather) {
       p.pass_reads.push_back(read_index(p, g[i]));
     } else if (is_reduction(g[i].code)) {
       p.pass_values.push_back(static_cast<std::uint16_t>(reduction_index(p, id)));
@@ -151,6 +182,12 @@ constexpr void add_pass(plan& p, const graph::graph& g, const graph::schedule& s
       out.type = compute_dtype(n.type);
     }
     p.outputs.push_back(out);
+  }
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    if (held[i] != pass) continue;
+    const auto id = static_cast<std::uint16_t>(i);
+    const std::uint16_t slot = hold_index(p, g, nest, id);
+    p.outputs.push_back({graph::item_kind::hold, id, slot, graph::empty_map, p.holds[slot].type});
   }
   info.node_count = static_cast<std::uint16_t>(p.nodes.size() - info.first_node);
   info.read_count = static_cast<std::uint16_t>(p.pass_reads.size() - info.first_read);
@@ -179,8 +216,17 @@ constexpr graph::axis_mask barriers(const graph::graph& g, const plan& p, const 
 
 }  // namespace detail
 
-/// The tables of a graph.
-constexpr plan make_plan(const graph::graph& g) {
+/// A program whose plan holds values from pass to pass.
+template <class Program>
+struct holding : Program {};
+
+template <class Program>
+inline constexpr bool is_holding = false;
+template <class Program>
+inline constexpr bool is_holding<holding<Program>> = true;
+
+/// The tables of a graph; `holds`: for a machine that holds values from pass to pass.
+constexpr plan make_plan(const graph::graph& g, bool holds = false) {
   const graph::schedule s = graph::make_schedule(g);
   plan p;
   for (const graph::item& it : s.items) {
@@ -210,9 +256,10 @@ constexpr plan make_plan(const graph::graph& g) {
       if (it.kind == graph::item_kind::terminal_reduction) nest.terminal = true;
     }
     p.nests.push_back(nest);
-    for (int pass = 0; pass < nest.pass_count; ++pass) {
-      detail::add_pass(p, g, s, static_cast<int>(k), pass);
-    }
+    const auto id = static_cast<int>(k);
+    graph::list<std::int8_t> held(g.size(), graph::no_pass);
+    if (holds) held = graph::held_values(g, s, id);
+    for (int pass = 0; pass < nest.pass_count; ++pass) detail::add_pass(p, g, s, id, pass, held);
   }
   return p;
 }
@@ -220,11 +267,12 @@ constexpr plan make_plan(const graph::graph& g) {
 namespace detail {
 
 struct plan_sizes {
-  std::size_t reads, reductions, nests, passes, nodes, pass_reads, pass_values, outputs;
+  std::size_t reads, reductions, holds, nests, passes, nodes, pass_reads, pass_values, outputs;
 };
 constexpr plan_sizes sizes_of(const plan& p) {
-  return {p.reads.size(), p.reductions.size(), p.nests.size(),       p.passes.size(),
-          p.nodes.size(), p.pass_reads.size(), p.pass_values.size(), p.outputs.size()};
+  return {p.reads.size(),      p.reductions.size(),  p.holds.size(),
+          p.nests.size(),      p.passes.size(),      p.nodes.size(),
+          p.pass_reads.size(), p.pass_values.size(), p.outputs.size()};
 }
 
 template <class T, std::size_t Size>
@@ -239,7 +287,8 @@ constexpr void fill(table<T, Size>& to, const graph::list<T>& from) {
 }
 
 template <class Program>
-inline constexpr plan_sizes program_plan_sizes = sizes_of(make_plan(graph::thaw(Program{})));
+inline constexpr plan_sizes program_plan_sizes = sizes_of(make_plan(graph::thaw(Program{}),
+                                                                    is_holding<Program>));
 
 template <class Program>
 struct frozen_plan {
@@ -247,6 +296,7 @@ struct frozen_plan {
   table<graph::node, static_cast<std::size_t>(Program::node_count)> graph_nodes;
   table<read_info, sizes.reads> reads;
   table<reduction_info, sizes.reductions> reductions;
+  table<hold_info, sizes.holds> holds;
   table<nest_info, sizes.nests> nests;
   table<pass_info, sizes.passes> passes;
   table<std::uint16_t, sizes.nodes> nodes;
@@ -258,11 +308,12 @@ struct frozen_plan {
 template <class Program>
 consteval frozen_plan<Program> freeze_plan() {
   const graph::graph g = graph::thaw(Program{});
-  const plan p = make_plan(g);
+  const plan p = make_plan(g, is_holding<Program>);
   frozen_plan<Program> f;
   fill(f.graph_nodes, g.nodes);
   fill(f.reads, p.reads);
   fill(f.reductions, p.reductions);
+  fill(f.holds, p.holds);
   fill(f.nests, p.nests);
   fill(f.passes, p.passes);
   fill(f.nodes, p.nodes);
@@ -283,6 +334,7 @@ constexpr plan_view view_of() {
   const auto& p = plan_of<Program>;
   return {p.reads.values,
           p.reductions.values,
+          p.holds.values,
           p.nests.values,
           p.passes.values,
           p.pass_reads.values,
@@ -290,6 +342,7 @@ constexpr plan_view view_of() {
           p.outputs.values,
           static_cast<int>(p.sizes.reads),
           static_cast<int>(p.sizes.reductions),
+          static_cast<int>(p.sizes.holds),
           static_cast<int>(p.sizes.nests),
           static_cast<int>(p.sizes.passes)};
 }

@@ -140,8 +140,8 @@ consteval int position_of(const pass_info& pass, int id) {
   for (int i = 0; i < pass.read_count; ++i) {
     const read_info& r = p.reads[p.pass_reads[static_cast<std::size_t>(pass.first_read + i)]];
     const bool gathered = n.code == op::gather;
-    if (r.slot == (gathered ? n.b : n.a) && r.map == static_cast<graph::axis_map>(n.extra) &&
-        r.gathered == gathered) {
+    if (!r.held && r.slot == (gathered ? n.b : n.a) &&
+        r.map == static_cast<graph::axis_map>(n.extra) && r.gathered == gathered) {
       return i;
     }
   }
@@ -325,9 +325,11 @@ struct output_of {
   static constexpr bool reduces = info.kind == graph::item_kind::row_reduction ||
                                   info.kind == graph::item_kind::terminal_reduction;
   static constexpr graph::node root = plan_of<Program>.graph_nodes[info.node];
-  /// the node whose value is written: a carried reduction's own, else the root's operand
+  /// the node whose value is written: the carried or held one itself, else the root's operand
   static constexpr int value =
-      info.kind == graph::item_kind::carry ? static_cast<int>(info.node) : static_cast<int>(root.a);
+      info.kind == graph::item_kind::carry || info.kind == graph::item_kind::hold
+          ? static_cast<int>(info.node)
+          : static_cast<int>(root.a);
   static constexpr dtype value_type =
       plan_of<Program>.graph_nodes[static_cast<std::size_t>(value)].type;
   using type = lane_t<value_type>;

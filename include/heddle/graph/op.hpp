@@ -103,5 +103,9 @@ HEDDLE_HD constexpr bool is_long_chain(op code) {
       return false;
   }
 }
+/// Whether its value takes longer to compute than to write to a cache and to read again.
+constexpr bool is_costly(op code) {
+  return is_long_chain(code) || is_random(code) || code == op::pow;
+}
 }  // namespace graph
 }  // namespace heddle::inline v0

@@ -486,7 +486,7 @@ bool run_flat(const launch& l) {
 template <class Program, class Configuration = configuration>
 void run(const launch& l) {
   if (run_flat<Program, Configuration>(l)) return;
-  static constexpr plan_view view = view_of<Program>();
+  static constexpr plan_view view = view_of<nest_program<Program>>();
   run_nests<Configuration>(view, kernels_of<Program, Configuration>(), l);
 }
 

@@ -91,9 +91,24 @@ HEDDLE_INLINE void host_step(values<N>& s, values<N>& v, const kernel_frame& f, 
   if constexpr (bits::exact(Info)) result = rounded(result, f.guard);
 }
 
+/// Which of the pass's reads has the value of node `id`, held by an earlier pass; -1: none.
+template <class Program>
+consteval int held_read(const pass_info& pass, int id) {
+  const auto& p = plan_of<Program>;
+  for (int i = 0; is_holding<Program> && i < pass.read_count; ++i) {
+    const read_info& r = p.reads[p.pass_reads[static_cast<std::size_t>(pass.first_read + i)]];
+    if (r.held && p.holds[r.slot].node == id) return i;
+  }
+  return -1;
+}
+
 template <class Program, int Pass, int Id, bool Lane, int N>
 HEDDLE_INLINE void step_if(values<N>& s, values<N>& v, const kernel_frame& f, std::int64_t i) {
-  if constexpr (is_lane<Program>(plan_of<Program>.passes[Pass], Id) == Lane) {
+  constexpr int held = held_read<Program>(plan_of<Program>.passes[Pass], Id);
+  if constexpr (held >= 0) {
+    using T = lane_t<plan_of<Program>.graph_nodes[Id].type>;
+    if constexpr (Lane) slot<T, Id>(v) = reinterpret_cast<const T*>(f.reads[held])[i];
+  } else if constexpr (is_lane<Program>(plan_of<Program>.passes[Pass], Id) == Lane) {
     host_step<step_word<Program>(Id), step_extra<Program>(Id), step_info<Program, Pass>(Id), Id>(
         s, v, f, i);
   }
@@ -111,6 +126,7 @@ consteval int long_chain_bytes() {
     const int id = p.nodes[static_cast<std::size_t>(pass.first_node + k)];
     const graph::node n = graph::decode_word(step_word<Program>(id));
     if (!is_lane<Program>(pass, id) || !graph::is_long_chain(n.code)) continue;
+    if (held_read<Program>(pass, id) >= 0) continue;
     const int size = size_of(n.type) < 4 ? 4 : static_cast<int>(size_of(n.type));
     bytes = size > bytes ? size : bytes;
   }
@@ -206,7 +222,8 @@ HEDDLE_INLINE void write(accumulator<Output, K>& sums, values<N>& s, values<N>& 
       T* to = reinterpret_cast<T*>(f.outputs[K]);
       to[i] = combine<code>(to[i], counted);
     }
-  } else if constexpr (Output::info.kind == graph::item_kind::carry) {
+  } else if constexpr (Output::info.kind == graph::item_kind::carry ||
+                       Output::info.kind == graph::item_kind::hold) {
     reinterpret_cast<T*>(f.outputs[K])[i] = x;
   } else if constexpr (Output::info.kind == graph::item_kind::scatter) {
     reinterpret_cast<T*>(f.outputs[K])[i] = x;
@@ -341,12 +358,37 @@ const kernel* kernels_for([[maybe_unused]] isa level, std::integer_sequence<int,
   return baseline;
 }
 
+/// Whether two passes of a nest compute the same value at a cost.
+template <class Program>
+consteval bool computes_twice() {
+  const auto& p = plan_of<Program>;
+  for (std::size_t k = 0; k < p.sizes.nests; ++k) {
+    bool seen[Program::node_count] = {};
+    for (int i = 0; i < p.nests[k].pass_count && p.nests[k].pass_count > 1; ++i) {
+      const pass_info pass = p.passes[static_cast<std::size_t>(p.nests[k].first_pass + i)];
+      for (int j = 0; j < pass.node_count; ++j) {
+        const int id = p.nodes[static_cast<std::size_t>(pass.first_node + j)];
+        if (!graph::is_costly(p.graph_nodes[static_cast<std::size_t>(id)].code)) continue;
+        if (!is_lane<Program>(pass, id)) continue;
+        if (seen[id]) return true;
+        seen[id] = true;
+      }
+    }
+  }
+  return false;
+}
+
 }  // namespace detail
+
+/// A program as the host's nests run it.
+template <class Program>
+using nest_program =
+    std::conditional_t<detail::computes_twice<Program>(), holding<Program>, Program>;
 
 /// The kernels of a program's passes, for this processor.
 template <class Program, class Configuration = configuration>
 const kernel* kernels_of() {
-  return detail::kernels_for<Program, Configuration>(
+  return detail::kernels_for<nest_program<Program>, Configuration>(
       best_isa<Configuration>(), std::make_integer_sequence<int, plan_of<Program>.sizes.passes>{});
 }
 

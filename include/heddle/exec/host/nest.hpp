@@ -42,6 +42,7 @@ enum class place : std::uint8_t {
   memory,     ///< an operand, output or stored reduction: base + strides
   row_value,  ///< a row reduction's value: thread-local
   lanes,      ///< lane accumulators of a folded output: thread-local
+  held,       ///< what a pass holds for later ones: thread-local
   segment,    ///< a terminal reduction: the segment's own buffer + strides
 };
 
@@ -51,13 +52,13 @@ struct cursor {
   std::int64_t strides[graph::max_axes] = {};  ///< bytes, per loop (per axis until collapsed)
   graph::axis_mask has = 0;                    ///< the axes its map names
   place where = place::memory;
-  bool lane = false;         ///< moves along the innermost axis
-  bool direct = false;       ///< a gather: the kernel addresses it itself
-  bool accumulates = false;  ///< an output that is added to
-  bool past_caches = false;  ///< an output that is written past them
-  dtype type = dtype::f32;   ///< of the elements of an output
-  std::uint16_t reduction = 0;
-  std::uint8_t size = 4;  ///< bytes of an element
+  bool lane = false;            ///< moves along the innermost axis
+  bool direct = false;          ///< a gather: the kernel addresses it itself
+  bool accumulates = false;     ///< an output that is added to
+  bool past_caches = false;     ///< an output that is written past them
+  dtype type = dtype::f32;      ///< of the elements of an output
+  std::uint16_t reduction = 0;  ///< or the held value
+  std::uint8_t size = 4;        ///< bytes of an element
 };
 
 struct loop {
@@ -114,6 +115,13 @@ inline void place_buffer(cursor& c, std::byte* base, graph::axis_mask kept, cons
     c.strides[axis] = stride;
     stride *= l.extents[axis];
   }
+}
+
+/// Where a value is held is the thread's own affair; it does not keep loops from merging.
+inline void place_held(cursor& c, std::uint16_t slot) {
+  c.where = place::held;
+  c.reduction = slot;
+  c.lane = true;
 }
 
 inline std::int64_t elements_over(graph::axis_mask mask, const launch& l) {
@@ -185,6 +193,10 @@ inline void make_cursors(nest_state& s, std::byte* const* buffers) {
     for (int i = 0; i < pass.read_count; ++i, ++next) {
       const read_info& r = p.reads[p.pass_reads[pass.first_read + i]];
       next->size = static_cast<std::uint8_t>(size_of(r.type));
+      if (r.held) {
+        place_held(*next, r.slot);
+        continue;
+      }
       place_operand(*next, s.l->inputs[r.slot], r.map);
       next->lane = moves(next->has);
       next->direct = r.gathered;
@@ -219,6 +231,9 @@ inline void make_cursors(nest_state& s, std::byte* const* buffers) {
           place_operand(*next, s.outputs[out.slot], out.map);
           next->lane = moves(next->has);
           next->accumulates = s.outputs[out.slot].accumulates && !next->direct;
+          break;
+        case graph::item_kind::hold:
+          place_held(*next, out.slot);
           break;
         case graph::item_kind::carry:
           place_buffer(*next, buffers[out.slot], p.reductions[out.slot].kept, *s.l);

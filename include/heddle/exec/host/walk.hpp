@@ -5,20 +5,38 @@
 
 #include <heddle/exec/host/nest.hpp>
 
-namespace heddle::inline v0::exec::host::detail {
+namespace heddle::inline v0::exec::host {
+
+/// Lanes of each value that a thread holds from pass to pass, at most; of longer rows, values are
+/// computed again, a few lanes at a time: it takes no memory. Tests lower it.
+inline std::atomic<std::int64_t>& most_held_lanes() noexcept {
+  static std::atomic<std::int64_t> lanes{std::int64_t{1} << 24};
+  return lanes;
+}
+
+namespace detail {
 
 /// Lanes of an operand that are staged at a time.
 inline constexpr std::int64_t staged_lanes = 2048;
 /// Lanes of the rows that go through all passes together: what these read once stays in the
 /// first-level cache.
 inline constexpr std::int64_t lanes_together = 4096;
+/// Lanes of a row that a call of a kernel takes: no accumulator has more than summed_at_a_time
+/// additions.
+inline constexpr std::int64_t call_lanes = summed_at_a_time * lane_width;
 
 /// A thread's part of a nest: pointers, staged lanes, row values. `buffers` are the (segment's
 /// own) terminal buffers, by reduction.
 class walker {
  public:
   walker(const nest_state& s, std::byte* const* buffers)
-      : s_(s), buffers_(buffers), stage_(stage_size(s)), memory_(bytes_needed(s)) {
+      : s_(s),
+        buffers_(buffers),
+        stage_(stage_size(s)),
+        held_step_(whole_blocks(s.inner_in_row ? s.inner_extent : s.inner_chunk)),
+        recomputes_(lanes_together_of(s) > most_held_lanes() && can_recompute(s)),
+        held_lanes_(recomputes_ ? lanes_of_a_call() : lanes_together_of(s)),
+        memory_(bytes_needed(s)) {
     std::byte* at = memory_.data();
     const auto take = [&at](std::int64_t bytes) {
       std::byte* taken = at;
@@ -37,6 +55,8 @@ class walker {
     buffers_of_lanes_ = take(n * stage_ * 8);
     scattered_ = take(s.info->scatters ? n * stage_ * 8 : 0);
     if (s.addresses) prepare_gathers();
+    held_ = reinterpret_cast<std::byte**>(take(s.plan->hold_count * 8));
+    for_each_held(s, [&](int k, std::int64_t bytes) { held_[k] = take(bytes); });
     for (int k = 0; k < s.outer_count; ++k) {
       (s.outer[k].row ? row_loop_ : parallel_loop_) = k;
       if (s.outer[k].row) rows_of_a_row_ *= s.outer[k].extent;
@@ -85,8 +105,49 @@ class walker {
   std::size_t bytes_needed(const nest_state& s) const {
     const auto n = static_cast<std::size_t>(s.cursor_count);
     const auto stage = static_cast<std::size_t>(stage_) * 8;
+    std::size_t held = static_cast<std::size_t>(s.plan->hold_count) * 8 + 64;
+    for_each_held(s,
+                  [&](int, std::int64_t bytes) { held += static_cast<std::size_t>(bytes) + 64; });
     return n * (5 * 8 + 24 + (s.info->scatters ? 2 : 1) * stage) + 10 * 64 +
-           2 * static_cast<std::size_t>(s.plan->reduction_count) * row_bytes;
+           2 * static_cast<std::size_t>(s.plan->reduction_count) * row_bytes + held;
+  }
+
+  /// Whole blocks of lanes of all rows that go through the passes together.
+  std::int64_t lanes_together_of(const nest_state& s) const {
+    std::int64_t rows = 1;
+    bool together = s.inner_chunks == 1 && s.outer_count > 0;
+    for (int k = 0; k < s.outer_count; ++k) {
+      if (s.outer[k].row) rows *= s.outer[k].extent;
+      together = together && !s.outer[k].row;
+    }
+    return (together ? most_together(s) : rows) * held_step_;
+  }
+  std::int64_t lanes_of_a_call() const {
+    const std::int64_t lanes = held_step_ < call_lanes ? held_step_ : call_lanes;
+    return lanes < stage_ ? stage_ : lanes;
+  }
+  /// Whether the passes that hold something can run twice: they do nothing else but reduce rows.
+  static bool can_recompute(const nest_state& s) {
+    for (int k = 0; k < s.info->pass_count; ++k) {
+      const pass_info& pass = s.plan->passes[s.info->first_pass + k];
+      bool holds = false, more = false;
+      for (int i = 0; i < pass.output_count; ++i) {
+        const graph::item_kind kind = s.plan->outputs[pass.first_output + i].kind;
+        holds = holds || kind == graph::item_kind::hold;
+        more = more || (kind != graph::item_kind::hold && kind != graph::item_kind::row_reduction);
+      }
+      if (holds && more) return false;
+    }
+    return true;
+  }
+  /// Calls f(index, bytes of its buffer) for the values that the nest holds.
+  template <class F>
+  void for_each_held(const nest_state& s, F f) const {
+    for (int k = 0; k < s.plan->hold_count; ++k) {
+      const hold_info& held = s.plan->holds[k];
+      if (held.nest != s.nest) continue;
+      f(k, held_lanes_ * static_cast<std::int64_t>(size_of(held.type)));
+    }
   }
 
   void prepare_gathers() {
@@ -119,10 +180,14 @@ class walker {
     if (!whole_rows || parallel_loop_ < 0 || s_.info->scatters) return 1;
     const std::int64_t extent = s_.outer[parallel_loop_].extent;
     const std::int64_t left = extent - task % extent;
-    std::int64_t rows = s_.inner_extent == 0 ? 1 : lanes_together / s_.inner_extent;
-    rows = rows < 1 ? 1 : rows < chunk_lanes ? rows : chunk_lanes;
+    std::int64_t rows = most_together(s_);
     rows = rows < left ? rows : left;
     return rows < last - task ? rows : last - task;
+  }
+
+  static std::int64_t most_together(const nest_state& s) {
+    const std::int64_t rows = s.inner_extent == 0 ? 1 : lanes_together / s.inner_extent;
+    return rows < 1 ? 1 : rows < chunk_lanes ? rows : chunk_lanes;
   }
 
   void run_rows(std::int64_t task, std::int64_t rows) {
@@ -255,6 +320,11 @@ class walker {
         steps_[i] = row_by_row && !c.lane ? c.size : 0;
         continue;
       }
+      if (c.where == place::held) {
+        steps_[i] = recomputes_ ? 0 : held_step_ * c.size;
+        pointers_[i] = held_[c.reduction] + row_of_a_row() * steps_[i];
+        continue;
+      }
       std::byte* at = c.where == place::segment ? buffers_[c.reduction] : c.base;
       for (int k = 0; k < s_.outer_count; ++k) {
         at += coordinates_[s_.outer[k].axis] * c.strides[s_.outer[k].axis];
@@ -265,9 +335,19 @@ class walker {
     }
   }
 
+  /// Where the coordinates stand among the rows of lanes of one row.
+  std::int64_t row_of_a_row() const {
+    std::int64_t at = 0;
+    for (int k = 0; k < s_.outer_count; ++k) {
+      if (s_.outer[k].row) at = at * s_.outer[k].extent + coordinates_[s_.outer[k].axis];
+    }
+    return at;
+  }
+
   /// Whether an operand's lanes go through a buffer however many they are.
   bool is_staged(const call_site& site, int i) const {
     const cursor& c = s_.cursors[i];
+    if (c.where == place::held) return recomputes_ && i < site.outputs();
     if (i >= site.outputs() && (c.direct || c.accumulates || c.past_caches)) return true;
     return c.lane && c.where == place::memory && !c.direct && c.strides[site.pass.inner] != c.size;
   }
@@ -277,13 +357,11 @@ class walker {
     if (all.lanes == 0 || all.rows == 0) return;
     bool stages = false;
     for (int i = site.reads; i < site.end(); ++i) stages = stages || is_staged(site, i);
-    // no accumulator takes more than summed_at_a_time additions
-    constexpr std::int64_t most = summed_at_a_time * lane_width;
     const std::int64_t whole = all.lanes / site.width() * site.width();
     std::int64_t done = 0;
     if (!stages && (whole == all.lanes || whole >= 512)) {
-      for (; done < whole; done += most) {
-        const std::int64_t now = whole - done < most ? whole - done : most;
+      for (; done < whole; done += call_lanes) {
+        const std::int64_t now = whole - done < call_lanes ? whole - done : call_lanes;
         call_kernel(site, along, {all.row, all.rows, done, now}, adds || done > 0, false);
       }
       done = whole;
@@ -311,7 +389,12 @@ class walker {
       const std::int64_t stride = c.lane ? c.strides[pass.inner] : 0;
       std::byte* const at = pointers_[i] + a.row * steps_[i];
       passed_steps_[i] = steps_[i];
-      if (c.where == place::row_value || c.where == place::lanes) {
+      if (c.where == place::held && recomputes_) {
+        passed_[i] = held_[c.reduction];
+        passed_steps_[i] = staged ? padded * c.size : 0;
+        continue;
+      }
+      if (c.where == place::row_value || c.where == place::lanes || c.where == place::held) {
         passed_[i] = c.lane ? at + a.first * c.size : at;
         continue;
       }
@@ -351,6 +434,7 @@ class walker {
       coordinates[s_.outer[along].axis] += a.row;
       f.row_coordinate = coordinates + s_.outer[along].axis;
     }
+    if (recomputes_) recompute(site, along, a);
     site.call(f);
     for (int i = site.outputs(); staged && i < site.end(); ++i) {
       if (passed_[i] == lanes_of(i)) unstage(site, i, a, padded, &bad);
@@ -359,6 +443,34 @@ class walker {
       bad_index_ = bad;
       failed_ = true;
     }
+  }
+
+  /// Runs the passes again whose held values a call is to read, over its lanes. Their reductions,
+  /// which are complete, go where none are kept.
+  void recompute(const call_site& site, int along, const area& a) {
+    int first_cursor = 0;
+    for (int id = s_.info->first_pass; &s_.plan->passes[id] != &site.pass; ++id) {
+      const call_site holder{s_.plan->passes[id], s_.kernels[id], first_cursor};
+      first_cursor = holder.end();
+      bool wanted = false;
+      for (int i = holder.outputs(); i < holder.end(); ++i) {
+        wanted = wanted || (s_.cursors[i].where == place::held && reads_held(site, i));
+      }
+      if (!wanted) continue;
+      point(holder, along);
+      for (int i = holder.outputs(); i < holder.end(); ++i) {
+        const cursor& c = s_.cursors[i];
+        if (c.where != place::held) pointers_[i] = aside(c.reduction);
+      }
+      call_kernel(holder, along, a, false, true);
+    }
+  }
+  bool reads_held(const call_site& site, int output) const {
+    for (int i = site.reads; i < site.values(); ++i) {
+      const cursor& c = s_.cursors[i];
+      if (c.where == place::held && c.reduction == s_.cursors[output].reduction) return true;
+    }
+    return false;
   }
 
   /// Passes a buffer in an operand's place, with the lanes that are read or added to; an operand
@@ -405,7 +517,10 @@ class walker {
 
   const nest_state& s_;
   std::byte* const* buffers_;
-  std::int64_t stage_;  ///< lanes of each buffer
+  std::int64_t stage_;      ///< lanes of each buffer
+  std::int64_t held_step_;  ///< lanes from a held row to the next
+  bool recomputes_;         ///< rows are too long to be held: a call's lanes are computed before it
+  std::int64_t held_lanes_;
   scratch memory_;
   std::byte** pointers_;
   std::byte** passed_;
@@ -417,6 +532,7 @@ class walker {
   std::byte* asides_;
   std::byte* buffers_of_lanes_;
   std::byte* scattered_;
+  std::byte** held_;        ///< by index of the held value
   int parallel_loop_ = -1;  ///< the innermost parallel one of the outer loops
   int row_loop_ = -1;       ///< … and of those within a row
   std::int64_t rows_of_a_row_ = 1;
@@ -429,4 +545,5 @@ class walker {
   bool wrote_past_caches_ = false;
 };
 
-}  // namespace heddle::inline v0::exec::host::detail
+}  // namespace detail
+}  // namespace heddle::inline v0::exec::host

@@ -15,14 +15,20 @@ namespace heddle::inline v0::graph {
 inline constexpr std::int8_t no_pass = -1;
 
 /// How a reduction or root is executed.
-enum class item_kind : std::uint8_t { store, scatter, row_reduction, terminal_reduction, carry };
+enum class item_kind : std::uint8_t {
+  store,
+  scatter,
+  row_reduction,
+  terminal_reduction,
+  carry,  ///< a row reduction's value written where later nests read it
+  hold    ///< a lane's value written where later passes of the nest read it: the host's plans only
+};
 /// Whether it writes a result of the statement, not a reduction.
 constexpr bool writes_result(item_kind kind) {
   return kind == item_kind::store || kind == item_kind::scatter;
 }
 
-/// One thing that a pass produces. carry: a row reduction's value written where later nests read
-/// it.
+/// One thing that a pass produces.
 struct item {
   std::uint16_t node = no_node;
   item_kind kind = item_kind::store;
@@ -277,10 +283,11 @@ class scheduler {
 /// The loop nests and passes of a graph. Deterministic; linear but for the number of roots.
 constexpr schedule make_schedule(const graph& g) { return detail::scheduler(g).run(); }
 
-/// Marks the nodes that the items of one pass need, stopping at reductions (whose values are there
-/// already). Roots and the items' own reductions are not marked.
-constexpr void mark_pass(const graph& g, const schedule& s, int nest, int pass,
-                         list<bool>& needed) {
+/// Marks the nodes that the items of one pass need, stopping at what is there already: reductions,
+/// and what an earlier pass holds (`held`: by node, the pass or no_pass). Roots and the items' own
+/// reductions are not marked.
+constexpr void mark_pass(const graph& g, const schedule& s, int nest, int pass, list<bool>& needed,
+                         const list<std::int8_t>& held) {
   for (const item& it : s.items) {
     if (it.nest != nest || it.pass != pass) continue;
     if (it.kind == item_kind::carry) {
@@ -291,6 +298,7 @@ constexpr void mark_pass(const graph& g, const schedule& s, int nest, int pass,
   }
   for (std::size_t i = g.size(); i-- > 0;) {
     if (!needed[i] || is_reduction(g[i].code)) continue;
+    if (held[i] != no_pass && held[i] < pass) continue;
     for (int k = 0; k < operands_of(g[i]); ++k) needed[operand(g[i], k)] = true;
   }
 }
