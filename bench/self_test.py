@@ -8,12 +8,14 @@ The same file is the worker: self_test.py --worker <description in JSON>.
 import importlib.machinery
 import importlib.util
 import json
+import os
 import pathlib
 import shlex
 import subprocess
 import sys
 import tempfile
 
+import gpu_goals
 import racing
 import report
 
@@ -208,8 +210,9 @@ def scripts():
 def listing():
     done = subprocess.run([sys.executable, str(HERE / "run"), "--list"], capture_output=True, text=True, check=False)
     names = [line.split("\t")[0] for line in done.stdout.splitlines()]
-    claim("the goals are listed in order, a line each",
-          done.returncode == 0 and names == sorted(names, key=lambda name: int(name[1:])) and "C1" in names
+    claim("the goals are listed in order, those of a GPU last, a line each",
+          done.returncode == 0 and names == sorted(names, key=lambda name: (name[0], int(name[1:])))
+          and {"C1", *(f"G{k}" for k in range(1, 7))} <= set(names)
           and all(len(line.split("\t")[1]) > 10 for line in done.stdout.splitlines()))
     done = subprocess.run([sys.executable, str(HERE / "run"), "--goal", "C99"], capture_output=True, text=True,
                           check=False)
@@ -217,8 +220,81 @@ def listing():
     claim("results agree but for rounding", racing.agree([1, 2], [1.00001, 2]) and not racing.agree([1], [1.1]))
 
 
+OWN = [{"goal": "copy", "name": "device copy", "unit": "s", "heddle": 1, "limit": 0, "bytes": 3e12},
+       {"goal": "G3", "name": "norm, forward", "unit": "s", "heddle": 1.0, "limit": 0.85, "bytes": 8},
+       {"goal": "G3", "name": "norm, backward", "unit": "s", "heddle": 1.0, "limit": 0.85, "bytes": 8},
+       {"goal": "G6", "name": "small", "unit": "s", "heddle": 2e-6, "limit": 3e-6, "bytes": 0}]
+PROGRAM = """#!{python}
+import sys
+print({lines!r}) if sys.argv[1:] == ["G3"] else sys.exit(3)
+"""
+NVCC = """#!{python}
+import pathlib, sys
+program = pathlib.Path(sys.argv[sys.argv.index("-o") + 1])
+program.write_text({program!r})
+program.chmod(0o755)
+"""
+
+
+def gpu():
+    """The goals of a GPU, with figures and programs that are made up."""
+    result, lacking = gpu_goals.result("G3", "norms", OWN, [
+        {"goal": "G3", "name": "norm, forward", "torch": 2.0, "torch_compile": None}])
+    claim("a GPU's cases are in the same form, beside peers of the same name",
+          not lacking and result.json() == {"goal": "G3", "cases": [
+              {"name": "norm, forward", "unit": "s", "heddle": 1.0, "peers": {"torch": 2.0}, "limit": 0.85},
+              {"name": "norm, backward", "unit": "s", "heddle": 1.0, "peers": {}, "limit": 0.85}]})
+    text = report.table(result)
+    claim("what is demanded of each is judged",
+          "**missed**, norm, forward: 85 % of the limit, ≥ 90 %: missed" in text
+          and "**met**, norm, backward: 85 % of the limit, ≥ 80 %: met" in text)
+    result, lacking = gpu_goals.result("G6", "small", OWN, [], "no PyTorch")
+    claim("a small statement is held to its goal, which is no limit",
+          result.cases[0][0]["limit"] is None and "≤ 3 µs: met" in report.table(result))
+    claim("peers of a GPU that are missing are said", lacking and "G6 lacks torch (no PyTorch)" in result.problems[0])
+    with tempfile.TemporaryDirectory() as folder:
+        without_gpu(pathlib.Path(folder))
+        with_gpu(pathlib.Path(folder))
+
+
+def without_gpu(folder):
+    def run(*arguments):
+        return subprocess.run([sys.executable, str(HERE / "run"), *arguments], capture_output=True, text=True,
+                              check=False, env={**os.environ, "PATH": str(folder)})
+    done = run("--goal", "G1", "--goal", "G2")
+    claim("goals of a GPU alone, without one, are a sentence and status 77",
+          done.returncode == 77 and done.stdout == "" and done.stderr.splitlines() == [
+              "bench/run: there is no NVIDIA GPU here, or no driver for it: G1, G2 are left out"], done)
+    heddle = own({"peer": "heddle", "times": [1]}, peers=())
+    with tempfile.NamedTemporaryFile() as log:
+        done = run("--goal", "C1", "--goal", "G1", "--worker", shlex.join(
+            [sys.executable, str(HERE / "self_test.py"), "--worker", json.dumps(heddle), log.name]))
+    claim("with others they are left out, and the others measured",
+          done.returncode == 0 and "G1 is left out" in done.stderr and "| w | heddle" in done.stdout)
+
+
+def with_gpu(folder):
+    program = PROGRAM.format(python=sys.executable, lines="\n".join(map(json.dumps, OWN)))
+    (folder / "nvidia-smi").write_text("#!/bin/sh\necho A GPU\n")
+    (folder / "nvcc").write_text(NVCC.format(python=sys.executable, program=program))
+    for tool in ("nvidia-smi", "nvcc"):
+        (folder / tool).chmod(0o755)
+    path, os.environ["PATH"] = os.environ["PATH"], str(folder) + os.pathsep + os.environ["PATH"]
+    try:
+        claim("the GPU is named", gpu_goals.name() == "A GPU")
+        built = gpu_goals.build(folder / "build")
+        claim("the program is built, and its lines are read", gpu_goals.lines_of([built, "G3"], None) == OWN)
+        try:
+            gpu_goals.lines_of([built, "G9"], None)
+            claim("a program that fails is noticed", False)
+        except racing.Failure as failure:
+            claim("a program that fails is noticed, with its status", "ended with status 3" in str(failure))
+    finally:
+        os.environ["PATH"] = path
+
+
 def main():
-    tests = [medians, turns, figures, missing, faults, verdicts, scripts, listing]
+    tests = [medians, turns, figures, missing, faults, verdicts, scripts, listing, gpu]
     for test in tests:
         test()
     print(f"bench/run --self-test: {'failed: ' + '; '.join(FAILED) if FAILED else 'all claims hold'}")

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Goals G1 to G6 on one GPU: medians of event-timed runs beside what the device's own copy reaches.
+// Goals of one GPU: medians of event-timed runs beside what the device's own copy reaches.
+//   G1: relu(a*b + c) * 2, f32 and bf16, 2^28 elements.
+//   G2: softmax and cross entropy, f32, 8192 x 8192 and 16384 x 131072.
+//   G3: layer norm with gamma and beta, f32 and bf16, 4096 x 16384, forward and backward.
+//   G4: an AdamW step of 335 million parameters, f32.
+//   G5: bf16 GEMM + bias + gelu, 8192 x 4096 x 4096.
+//   G6: a small statement, eager.
 // One JSON line a case, as each ends:
 //   {"goal": "G1", "name": "...", "unit": "s", "heddle": x, "limit": y, "bytes": n}
 // `limit` is the time in which a device-to-device copy of the same run moves as many bytes, or for
