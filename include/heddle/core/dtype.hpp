@@ -29,8 +29,16 @@ HEDDLE_HD constexpr float float_from_bfloat16(std::uint16_t bits) noexcept {
   return bits_as<float>(static_cast<std::uint32_t>(bits) << 16);
 }
 
-// Round to nearest even; a NaN stays a (quiet) NaN of the same sign.
+// Round to nearest even; a NaN stays a (quiet) NaN of the same sign. On a device that has one, an
+// instruction does so, but that its NaN is positive.
 HEDDLE_HD constexpr std::uint16_t bfloat16_from_float(float value) noexcept {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  if (!__builtin_is_constant_evaluated()) {
+    std::uint16_t rounded_there = 0;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(rounded_there) : "f"(value));
+    return rounded_there;
+  }
+#endif
   const std::uint32_t bits = bits_as<std::uint32_t>(value);
   const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   const std::uint32_t quiet = (bits >> 16) | 0x40u;
@@ -40,6 +48,13 @@ HEDDLE_HD constexpr std::uint16_t bfloat16_from_float(float value) noexcept {
 // Both branches of every choice are computed, so that a loop over this vectorises; subnormal halves
 // become normal floats by an exact subtraction, which flush-to-zero modes leave alone.
 HEDDLE_HD constexpr float float_from_float16(std::uint16_t half) noexcept {
+#if defined(__CUDA_ARCH__)
+  if (!__builtin_is_constant_evaluated()) {
+    float there = 0;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(there) : "h"(half));
+    return there;
+  }
+#endif
   const std::uint32_t magnitude = (half & 0x7fffu);
   const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
   const std::uint32_t rebiased = (magnitude << 13) + (112u << 23);
@@ -52,8 +67,15 @@ HEDDLE_HD constexpr float float_from_float16(std::uint16_t half) noexcept {
 }
 
 // Round to nearest even. Subnormal results are rounded by the addition of 0.5, whose unit in the
-// last place is the smallest half; a NaN stays a (quiet) NaN of the same sign.
+// last place is the smallest half; a NaN stays a (quiet) NaN of the same sign. Devices as above.
 HEDDLE_HD constexpr std::uint16_t float16_from_float(float value) noexcept {
+#if defined(__CUDA_ARCH__)
+  if (!__builtin_is_constant_evaluated()) {
+    std::uint16_t rounded_there = 0;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(rounded_there) : "f"(value));
+    return rounded_there;
+  }
+#endif
   const std::uint32_t bits = bits_as<std::uint32_t>(value);
   const std::uint32_t sign = (bits >> 16) & 0x8000u;
   const std::uint32_t magnitude = bits & 0x7fffffffu;
