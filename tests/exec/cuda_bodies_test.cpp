@@ -85,6 +85,8 @@ TEST_CASE("rows: short, long, rows side by side, several passes") {
     CHECK(right_everywhere(1e-5, sum<1>(x)));
     if (columns <= 129) CHECK(right_everywhere(1e-5, softmax<0>(x)));
   }
+  // aligned, and longer than some rounds of several vectors: single vectors and lanes are left over
+  CHECK(right_everywhere(1e-5, softmax<-1>(matrix(5, 3004).slice<1>(0, 3001))));
   CHECK(right_everywhere(1e-5, layer_norm(matrix(9, 130), vector(130), vector(130))));
   CHECK(right_everywhere(1e-5, amax<1>(matrix(9, 65)), amin<0>(matrix(9, 65))));
   const tensor<float, 4> images = randn<float, 4>({3, 5, 4, 7}, numbers);

@@ -122,7 +122,7 @@ void add_nest(const cuda::program_arguments<Program>& program,
     const std::size_t size = heddle::size_of(type);
     byte_span reached(size);
     for (int k = 0; k < nest.shape.outer_count; ++k) {
-      reached.along(nest.loops[k], nest.strides[c][k]);
+      reached.along(nest.loops[k].by(), nest.strides[c][k]);
     }
     reached.along(nest.shape.inner_extent, nest.lane[c]);
     const bool scatters = c >= results && p.outputs[at].kind == heddle::graph::item_kind::scatter;

@@ -4,6 +4,7 @@
 
 #include <heddle/exec/cuda/arguments.hpp>
 #include <heddle/exec/cuda/team.hpp>
+#include <heddle/exec/cuda/tuning.hpp>
 
 namespace heddle::inline v0::exec::cuda {
 
@@ -176,24 +177,18 @@ consteval bool has_terminals() {
   return plan_of<Program>.nests[Nest].terminal;
 }
 
-/// Groups that share a scatter whose rows are not sorted. Each looks at all indices and adds the
-/// rows it owns, one after the other: more groups look more often, fewer add longer. Looking at 32
-/// indices takes about 100 instructions of a warp, adding a row the latency of memory twice, half a
-/// microsecond; on a device of 132 multiprocessors the sum is least near here, whatever the number
-/// of indices.
-inline constexpr std::int64_t scatter_owners = 384;
-
-/// Vectors of each operand that a thread has under way: enough bytes in flight to hide the latency
-/// of memory, few enough registers.
-template <class Program, int Nest, access Access>
+/// Vectors of each operand of a pass that a thread has under way.
+template <class Program, int Nest, access Access, int Pass>
 inline constexpr int unroll_of = [] {
   using layout = nest_layout<Program, Nest>;
-  if (Access != access::wide || layout::info.row != 0 || layout::info.scatters) return 1;
+  if (Access != access::wide || layout::info.scatters) return 1;
+  // a row's accumulators along the lanes are those of one vector
+  if (layout::info.row != 0 && !layout::inner_in_row) return 1;
   if (has_total<Program, Nest, Access>(total_kind::lanes) ||
       has_total<Program, Nest, Access>(total_kind::memory)) {
     return 1;
   }
-  return layout::read_count <= 2 ? 4 : layout::read_count <= 4 ? 2 : 1;
+  return vectors_under_way(plan_of<Program>.passes[Pass].read_count);
 }();
 
 template <class Program, int R>
@@ -271,6 +266,12 @@ consteval bool pass_reads(int pass, int place) {
   }
   return false;
 }
+/// Whether its elements are read once by each pass: no axis of the nest leaves it where it is.
+template <class Program, int Nest>
+consteval bool moves_everywhere(int place) {
+  const auto domain = nest_layout<Program, Nest>::info.domain;
+  return (domain & ~graph::mask_of(read_of<Program, Nest>(place).map)) == 0;
+}
 /// The first pass of the nest that reads it, and whether another one does.
 template <class Program, int Nest>
 consteval int first_pass_of(int place) {
@@ -327,9 +328,28 @@ struct __attribute__((may_alias, aligned(16))) bits_128 {
   std::uint32_t of[4];
 };
 
+/// How often a nest reads an operand's elements: those that it reads once need no place in the
+/// first cache, which rows of others may have.
+enum class reading : std::uint8_t { again, once };
+
+template <reading How>
+HEDDLE_HD HEDDLE_INLINE bits_128 read_128(const std::byte* from) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (How == reading::once) {
+    bits_128 to;
+    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to.of[0]), "=r"(to.of[1]), "=r"(to.of[2]), "=r"(to.of[3])
+                 : "l"(__cvta_generic_to_global(from))
+                 : "memory");
+    return to;
+  }
+#endif
+  return *reinterpret_cast<const bits_128*>(from);
+}
+
 /// Reads or writes `valid` of a vector's elements, `stride` bytes apart; a whole vector by accesses
 /// of up to 16 bytes where lanes are contiguous.
-template <bool Wide, class T, int Vector>
+template <bool Wide, reading How = reading::again, class T, int Vector>
 HEDDLE_HD HEDDLE_INLINE void load(pack<T, Vector>& to, const std::byte* from, std::int64_t stride,
                                   int valid) {
   if constexpr (Wide) {
@@ -338,7 +358,7 @@ HEDDLE_HD HEDDLE_INLINE void load(pack<T, Vector>& to, const std::byte* from, st
         auto* const blocks = reinterpret_cast<bits_128*>(&to);
         HEDDLE_UNROLL
         for (std::size_t i = 0; i < sizeof to / 16; ++i) {
-          blocks[i] = reinterpret_cast<const bits_128*>(from)[i];
+          blocks[i] = read_128<How>(from + 16 * i);
         }
       } else {
         to = *reinterpret_cast<const pack<T, Vector>*>(from);

@@ -3,6 +3,7 @@
 // how the work is divided. Filled in by prepare.hpp on the host.
 #pragma once
 
+#include <heddle/exec/cuda/divisor.hpp>
 #include <heddle/exec/step.hpp>
 
 namespace heddle::inline v0::exec::cuda {
@@ -127,6 +128,15 @@ struct sorted_rows {
   std::int64_t table_rows = 0;  ///< of the largest table: the word of an index outside of it
 };
 
+/// The place of the lowest bit that is set.
+HEDDLE_HD inline int place_of_bit(unsigned x) {
+#if defined(__CUDA_ARCH__)
+  return __ffs(static_cast<int>(x)) - 1;
+#else
+  return std::countr_zero(x);
+#endif
+}
+
 /// How a nest's work is divided. Units are (segment of the parallel rows, chunk of the innermost
 /// axis); each is done by one group of `width` threads, in order.
 struct nest_shape {
@@ -143,7 +153,17 @@ struct nest_shape {
   bool held = false;  ///< rows are read once, and kept in memory that the team shares
   int outer_count = 0;
   unsigned row_loops = 0;  ///< which outer loops run within a row, one bit each
+  divisor by_segments;
+  divisor by_chunks;
   sorted_rows sorted;
+
+  /// The group that a thread of a team belongs to, and its rank there.
+  [[nodiscard]] HEDDLE_HD int group_of(int rank, int team) const {
+    return width == team ? 0 : rank >> place_of_bit(static_cast<unsigned>(width));
+  }
+  [[nodiscard]] HEDDLE_HD int rank_in_group(int rank, int team) const {
+    return width == team ? rank : rank & (width - 1);
+  }
 };
 
 /// The rows of a segment.
@@ -152,8 +172,8 @@ struct row_range {
 
   HEDDLE_HD row_range(std::int64_t from, std::int64_t to) : begin(from), end(to) {}
   HEDDLE_HD row_range(const nest_shape& shape, std::int64_t segment)
-      : begin(shape.rows * segment / shape.segments),
-        end(shape.rows * (segment + 1) / shape.segments) {}
+      : begin(shape.by_segments.quotient(shape.rows * segment)),
+        end(shape.by_segments.quotient(shape.rows * (segment + 1))) {}
 };
 
 /// Lanes of a shared sum, so that each begins where vectors may.
@@ -170,8 +190,8 @@ HEDDLE_HD T* shared_sum(const nest_shape& shape, int outputs, int output, std::i
 template <int Cursors, int Outer>
 struct nest_arguments {
   nest_shape shape;
-  std::int64_t loops[Outer] = {};  ///< extents of the outer loops
-  std::int8_t axes[Outer] = {};    ///< the iteration axes they run along
+  divisor loops[Outer] = {};     ///< extents of the outer loops
+  std::int8_t axes[Outer] = {};  ///< the iteration axes they run along
   std::byte* base[Cursors == 0 ? 1 : Cursors] = {};
   std::int64_t strides[Cursors == 0 ? 1 : Cursors][Outer] = {};  ///< bytes, per outer loop
   std::int64_t lane[Cursors == 0 ? 1 : Cursors] = {};  ///< bytes, along the innermost axis

@@ -29,7 +29,6 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
   using typename nodes::slots;
   using typename nodes::vectors;
   static constexpr int vector = vector_width<Program, Nest, Access>;
-  static constexpr int unroll = unroll_of<Program, Nest, Access>;
   static constexpr bool wide = Access != access::strided;
 
   template <int Pass>
@@ -45,21 +44,21 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
   HEDDLE_HD HEDDLE_INLINE nest_body(const Team& team, const program_arguments<Program>& program,
                                     const arguments_of<Program, Nest>& nest)
       : nodes(team, program, nest) {
-    rank_ = team.rank() % nest.shape.width;
+    rank_ = nest.shape.rank_in_group(team.rank(), team.size());
   }
 
   /// All units of this thread's group; partial results are left in device memory.
   HEDDLE_HD HEDDLE_INLINE void run() {
     const nest_shape& shape = nest_.shape;
     start_totals(reduction_indices<Program>{});
-    const int group = team_.rank() / shape.width;
+    const int group = shape.group_of(team_.rank(), team_.size());
     if (group < shape.groups) {
       const std::int64_t units = shape.segments * shape.chunks;
       const std::int64_t step = static_cast<std::int64_t>(team_.blocks()) * shape.groups;
       for (std::int64_t u = static_cast<std::int64_t>(team_.block()) * shape.groups + group;
            u < units; u += step) {
-        run_unit(shape.chunks == 1 ? u : u / shape.chunks,
-                 shape.chunks == 1 ? 0 : u % shape.chunks);
+        const std::int64_t segment = shape.by_chunks.quotient(u);
+        run_unit(segment, u - segment * shape.chunks);
       }
     }
     leave_totals(reduction_indices<Program>{});
@@ -91,7 +90,10 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
     for (row_ = range.begin; row_ < range.end; ++row_) {
       move_to(row_, 0);
       if constexpr (Access == access::resident) {
-        this->template load_vectors<-1>(resident_, rank_ * vector, read_places{});
+        const std::int64_t first = rank_ * vector;
+        if (first < lanes_) {
+          this->template load_vectors<-1>(resident_, first, valid_lanes(first), read_places{});
+        }
       }
       run_passes<0>();
     }
@@ -109,27 +111,17 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
         own = owner() == segment;
       }
       for (unsigned mine = team_.ballot(own, width); mine != 0; mine &= mine - 1) {
-        move_to(base + lowest_bit(mine), 0);
+        move_to(base + place_of_bit(mine), 0);
         run_passes<0>();
       }
     }
-  }
-  HEDDLE_HD HEDDLE_INLINE static int lowest_bit(unsigned x) {
-#if defined(__CUDA_ARCH__)
-    return __ffs(static_cast<int>(x)) - 1;
-#else
-    return std::countr_zero(x);
-#endif
   }
   /// The segment that owns the row of the table which this position's index names; that of no row
   /// has an owner, too, who reports it.
   HEDDLE_HD HEDDLE_INLINE std::int64_t owner() {
     const std::int64_t index = this->scattered_to();
     if (index < 0) return 0;
-    if (index >> 32 == 0) {
-      return static_cast<std::uint32_t>(index) % static_cast<std::uint32_t>(nest_.shape.segments);
-    }
-    return index % nest_.shape.segments;
+    return index - nest_.shape.by_segments.quotient(index) * nest_.shape.segments;
   }
 
   /// Of a scatter whose rows are sorted by where they go: those of a segment. A row of the table
@@ -199,29 +191,38 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
       no_vectors no;
       this->template evaluate<Pass, false>(once, none, no, 0, 0, 1, node_indices<Pass>{});
     }
-    const std::int64_t step = static_cast<std::int64_t>(nest_.shape.width) * vector;
-    for (std::int64_t i = rank_ * vector; i < lanes_; i += step * unroll) {
-      if constexpr (Access == access::resident) {
-        run_vector<Pass>(once, resident_, i);
-        return;
-      } else {
-        vectors loaded[unroll];
-        HEDDLE_UNROLL
-        for (int u = 0; u < unroll; ++u) {
-          this->template load_vectors<Pass>(loaded[u], i + u * step, read_places{});
+    std::int64_t i = rank_ * vector;
+    if constexpr (Access == access::resident) {
+      if (i < lanes_) run_vector<Pass>(once, resident_, i, valid_lanes(i));
+    } else {
+      constexpr int unroll = unroll_of<Program, Nest, Access, Pass>;
+      const std::int64_t step = static_cast<std::int64_t>(nest_.shape.width) * vector;
+      if constexpr (wide) {
+        // as long as all vectors are whole, nothing is asked of each
+        for (; i + (unroll - 1) * step + vector <= lanes_; i += unroll * step) {
+          vectors loaded[unroll];
+          HEDDLE_UNROLL
+          for (int u = 0; u < unroll; ++u) {
+            this->template load_vectors<Pass>(loaded[u], i + u * step, vector, read_places{});
+          }
+          if constexpr (unroll > 1) nodes::loads_are_under_way();
+          HEDDLE_UNROLL
+          for (int u = 0; u < unroll; ++u) run_vector<Pass>(once, loaded[u], i + u * step, vector);
         }
-        HEDDLE_UNROLL
-        for (int u = 0; u < unroll; ++u) {
-          if (u == 0 || i + u * step < lanes_) run_vector<Pass>(once, loaded[u], i + u * step);
-        }
+      }
+      for (; i < lanes_; i += step) {
+        vectors loaded;
+        const int valid = valid_lanes(i);
+        this->template load_vectors<Pass>(loaded, i, valid, read_places{});
+        run_vector<Pass>(once, loaded, i, valid);
       }
     }
   }
 
   /// Lanes [i, i + vector) of the unit, as far as there are any.
   template <int Pass>
-  HEDDLE_HD HEDDLE_INLINE void run_vector(slots& once, const vectors& loaded, std::int64_t i) {
-    const int valid = valid_lanes(i);
+  HEDDLE_HD HEDDLE_INLINE void run_vector(slots& once, const vectors& loaded, std::int64_t i,
+                                          int valid) {
     using outputs = std::make_integer_sequence<int, pass_of<Pass>.output_count>;
     written<Pass> results;
     HEDDLE_UNROLL

@@ -11,12 +11,13 @@
 
 namespace heddle::inline v0::exec::cuda {
 
-/// Most threads of a block. Rows held in registers may take more, as long as 128 registers a thread
-/// are left: a layer norm's derivative needs over 64.
-constexpr int block_limit(access how) { return how == access::resident ? resident_team : 256; }
-/// Blocks that a multiprocessor should hold at a time. Said, and not left to the assembler, which
-/// would rather spill than take more registers than its own guess.
-constexpr int blocks_at_a_time(access how) { return how == access::resident ? 1 : 2; }
+/// Most threads of a block, and how many blocks a multiprocessor should hold at a time.
+constexpr int block_limit(access how) {
+  return how == access::resident ? resident_team : usual_team;
+}
+constexpr int blocks_at_a_time(access how) {
+  return how == access::resident ? resident_teams_at_a_time : usual_teams_at_a_time;
+}
 
 /// Bytes of parameters that a kernel may have.
 #if CUDART_VERSION >= 12010
@@ -147,7 +148,7 @@ template <class Program, int First, access Access>
 
 /// The kernels before and after that of a sorted scatter.
 template <class Program, int First, sorted_step Step>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(usual_team)
     sorted_kernel(const __grid_constant__ group_arguments<Program, First> arguments) {
   const block_team team(nullptr, nullptr, static_cast<int>(blockIdx.x),
                         static_cast<int>(gridDim.x));

@@ -18,7 +18,7 @@ using heddle::detail::cuda_state;
 using heddle::detail::cuda_stream;
 using heddle::detail::stream_state;
 
-/// Blocks that keep a device busy: several on each multiprocessor.
+/// Blocks that keep a device busy.
 inline int blocks_for(int index) {
   static constinit std::atomic<int> known[max_cuda_devices]{};
   int blocks = known[index].load(std::memory_order_relaxed);
@@ -26,21 +26,20 @@ inline int blocks_for(int index) {
     int multiprocessors = 0;
     check_cuda(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index),
                "evaluate");
-    blocks = 8 * multiprocessors;
+    blocks = blocks_of_multiprocessor * multiprocessors;
     known[index].store(blocks, std::memory_order_relaxed);
   }
   return blocks;
 }
 
-/// Shared memory for the rows that a block holds: as much as two blocks may have at a time.
+/// Shared memory for the rows that a block holds.
 inline std::int64_t row_memory_of(int index) {
   static constinit std::atomic<int> known[max_cuda_devices]{};
   int bytes = known[index].load(std::memory_order_relaxed);
   if (bytes == 0) [[unlikely]] {
     check_cuda(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index),
                "evaluate");
-    constexpr int own = 2048;  // the kernels' own, and what the system reserves
-    bytes = bytes / 2 - own;
+    bytes = bytes / row_holders - shared_reserved;
     known[index].store(bytes, std::memory_order_relaxed);
   }
   return bytes;
@@ -88,9 +87,11 @@ void sort_scatter(prepared<Program>& ready, const launch& l, int device, cudaStr
   ready.template sort_rows<First>(
       l,
       [&](const group_arguments<Program, First>& a) {
-        const int blocks = blocks_of(a.template nest<First>().shape.rows, 256, blocks_for(device));
-        check_cuda(launch_sorted_kernel<Program, First, sorted_step::words>(a, blocks, 256, stream),
-                   "evaluate");
+        const std::int64_t rows = a.template nest<First>().shape.rows;
+        const int blocks = blocks_of(rows, usual_team, blocks_for(device));
+        check_cuda(
+            launch_sorted_kernel<Program, First, sorted_step::words>(a, blocks, usual_team, stream),
+            "evaluate");
       },
       [&](sort_buffers& buffers, std::int64_t count, int bits) {
         word_sorter_in_place.load(std::memory_order_acquire)(buffers, count, bits,

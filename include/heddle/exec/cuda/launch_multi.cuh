@@ -21,7 +21,7 @@ template <class Program, class Configuration, int Operands>
 void run_multi_program(const multi_group<Operands>* groups, std::size_t count,
                        const scalar_bits* scalars, device where) {
   constexpr int per_launch = groups_of_launch<Program>();
-  constexpr int team = 256;
+  constexpr int team = usual_team;
   const heddle::detail::launch_range range("multi_assign");
   const handle<detail::stream_state> queue = heddle::detail::state_of(current_stream(where));
   const detail::cuda_device_scope scope(where.index, "multi_assign");

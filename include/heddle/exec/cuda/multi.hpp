@@ -57,9 +57,8 @@ class multi_launches {
   multi_launches(const multi_group<Operands>* groups, std::size_t count, const scalar_bits* scalars,
                  int team, int max_blocks) {
     constexpr int vector = detail::vector_width<Program, 0, access::wide>;
-    constexpr int unroll = detail::unroll_of<Program, 0, access::wide>;
-    // whole rounds of the team, long enough that finding the group does not count
-    const std::int64_t chunk = std::int64_t{team} * vector * unroll * rounds;
+    constexpr int unroll = detail::unroll_of<Program, 0, access::wide, layout::first_pass>;
+    const std::int64_t chunk = std::int64_t{team} * vector * unroll * rounds_of_list;
     for (std::size_t i = 0; i < count; ++i) {
       if (groups[i].count == 0) continue;
       if (made_.empty() || made_.back().with.groups == Groups) begin(scalars, team, chunk);
@@ -74,8 +73,6 @@ class multi_launches {
   [[nodiscard]] const std::vector<one>& all() const { return made_; }
 
  private:
-  static constexpr std::int64_t rounds = 4;
-
   void begin(const scalar_bits* scalars, int team, std::int64_t chunk) {
     one next;
     for (int i = 0; i < program_arguments<Program>::scalar_count; ++i) {

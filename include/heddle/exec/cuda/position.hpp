@@ -44,10 +44,11 @@ class nest_position {
     for (int k = layout::outer_bound - 1; k >= 0; --k) {
       if (k >= nest_.shape.outer_count) continue;
       const bool in_row = (nest_.shape.row_loops >> k & 1u) != 0;
-      const quotient q = divide(in_row ? step : row, nest_.loops[k]);
-      step = in_row ? q.rest : step;
-      row = in_row ? row : q.rest;
-      at[k] = q.at;
+      const std::int64_t position = in_row ? step : row;
+      const std::int64_t rest = nest_.loops[k].quotient(position);
+      at[k] = position - rest * nest_.loops[k].by();
+      step = in_row ? rest : step;
+      row = in_row ? row : rest;
       if constexpr (uses_coordinates<Program>()) set_coordinate(nest_.axes[k], at[k]);
     }
     move_cursors(at, std::make_integer_sequence<int, layout::cursor_count>{});
@@ -61,19 +62,6 @@ class nest_position {
   std::byte* at_[layout::cursor_count == 0 ? 1 : layout::cursor_count];
 
  private:
-  struct quotient {
-    std::int64_t rest;
-    std::int64_t at;
-  };
-  HEDDLE_HD HEDDLE_INLINE static quotient divide(std::int64_t position, std::int64_t extent) {
-    if (((position | extent) >> 32) == 0) {
-      const auto p = static_cast<std::uint32_t>(position);
-      const auto n = static_cast<std::uint32_t>(extent);
-      return {p / n, p % n};
-    }
-    return {position / extent, position % extent};
-  }
-
   HEDDLE_HD HEDDLE_INLINE void set_coordinate(int axis, std::int64_t at) {
     HEDDLE_UNROLL
     for (int k = 0; k < graph::max_axes; ++k) {

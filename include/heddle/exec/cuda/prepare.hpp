@@ -13,11 +13,11 @@ namespace heddle::inline v0::exec::cuda {
 
 /// What a division of work aims at.
 struct launch_limits {
-  int team = 256;                ///< threads of a team; rows held in registers may want others
+  int team = usual_team;         ///< threads of a team; rows held in registers may want others
   int max_team = resident_team;  ///< of rows held in registers
   bool fixed_team = false;       ///< `team` whatever the work (tests)
   int max_blocks = 1024;
-  std::int64_t max_partial_bytes = std::int64_t{64} << 20;
+  std::int64_t max_partial_bytes = partial_bytes;
   std::int64_t row_memory = 0;   ///< bytes of shared memory that a team may hold rows in
   std::int64_t sorted_rows = 0;  ///< a scatter of so many rows sorts them; 0: none does
 };
@@ -68,7 +68,7 @@ consteval nest_places<Program, Nest> find_values() {
 /// The arguments of a nest, without its type.
 struct nest_target {
   nest_shape* shape;
-  std::int64_t* loops;
+  divisor* loops;
   std::int8_t* axes;
   std::byte** base;
   std::int64_t* strides;  ///< [cursor][outer]
@@ -293,6 +293,8 @@ inline nest_choice divide(const nest_tables& t, const host::detail::nest_state& 
   }
   shape.slot_of_unit = kept.memory;
   shape.slots = shape.slot_of_unit ? shape.segments * shape.chunks : shape.segments;
+  shape.by_segments = divisor(shape.segments);
+  shape.by_chunks = divisor(shape.chunks);
   const std::int64_t units = shape.segments * shape.chunks;
   const std::int64_t blocks = ceil_divide(units, shape.groups);
   made.blocks = static_cast<int>(blocks < 1 ? 1 : blocks > most_blocks ? most_blocks : blocks);
@@ -303,7 +305,7 @@ inline nest_choice divide(const nest_tables& t, const host::detail::nest_state& 
 inline void fill_arguments(const nest_tables& t, const host::detail::nest_state& s,
                            const nest_target& to) {
   for (int k = 0; k < s.outer_count; ++k) {
-    to.loops[k] = s.outer[k].extent;
+    to.loops[k] = divisor(s.outer[k].extent);
     to.axes[k] = static_cast<std::int8_t>(s.outer[k].axis);
   }
   const int outputs = t.read_count + t.value_count;
@@ -495,7 +497,7 @@ class prepared {
             detail::owned_scatter<Program, Nest>,
             detail::reread_bytes<Program, Nest>(),
             detail::vector_width<Program, Nest, access::wide>,
-            detail::unroll_of<Program, Nest, access::wide>,
+            detail::unroll_of<Program, Nest, access::wide, layout::first_pass>,
             own::looped.values,
             own::resident.values};
   }

@@ -27,12 +27,6 @@ using word_sorter = void (*)(sort_buffers& buffers, std::int64_t count, int bits
 /// Null where no unit of the program includes heddle/algorithm/cuda/cub.cuh.
 inline constinit std::atomic<word_sorter> word_sorter_in_place{nullptr};
 
-/// Rows from which on a scatter sorts them first, where the program has a sort for its device: the
-/// looks at so many indices take as long as the five or six launches of a sort, 20 microseconds.
-inline constexpr std::int64_t sorted_scatter_rows = 4096;
-/// Rows of a segment of a sorted scatter, at least.
-inline constexpr std::int64_t sorted_segment_rows = 32;
-
 /// The kernels around that of a sorted scatter.
 enum class sorted_step : std::uint8_t { words, shared_sums };
 
@@ -71,7 +65,7 @@ class sorted_body : nest_nodes<Program, Nest, access::strided, Team> {
   HEDDLE_HD HEDDLE_INLINE void add_shared_sums() {
     const nest_shape& shape = nest_.shape;
     const std::uint64_t* const words = shape.sorted.words;
-    const int group = team_.rank() / shape.width;
+    const int group = shape.group_of(team_.rank(), team_.size());
     if (group >= shape.groups) return;
     const std::int64_t step = std::int64_t{team_.blocks()} * shape.groups;
     for (std::int64_t s = std::int64_t{team_.block()} * shape.groups + group; s < shape.segments;
@@ -106,7 +100,8 @@ class sorted_body : nest_nodes<Program, Nest, access::strided, Team> {
     std::byte* const base =
         nest_.base[place] + row * table.indexed * static_cast<std::int64_t>(sizeof(E));
     const std::int64_t lanes = team_.limit(shape.inner_extent);
-    for (std::int64_t i = team_.rank() % shape.width; i < lanes; i += shape.width) {
+    for (std::int64_t i = shape.rank_in_group(team_.rank(), team_.size()); i < lanes;
+         i += shape.width) {
       T total = shared_sum<T>(shape, layout::output_count, K, 2 * first + 1)[i];
       for (std::int64_t s = first + 1; s <= last; ++s) {
         total += shared_sum<T>(shape, layout::output_count, K, 2 * s)[i];

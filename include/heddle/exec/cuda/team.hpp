@@ -42,8 +42,6 @@ inline constexpr int site_count = 5;
 inline constexpr int warp_width = 32;
 /// Most threads of a team.
 inline constexpr int max_team = 1024;
-/// Most threads of a team that holds rows in registers.
-inline constexpr int resident_team = 512;
 /// A value per warp.
 inline constexpr int scratch_bytes = 8 * (max_team / warp_width);
 

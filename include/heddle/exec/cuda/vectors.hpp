@@ -40,18 +40,20 @@ class nest_vectors : protected nest_position<Program, Nest> {
     return lanes_ - i < vector ? static_cast<int>(lanes_ - i) : vector;
   }
 
-  /// The vectors of a pass (-1: of all passes) at lane i of the unit.
+  /// The vectors of a pass (-1: of all passes) at lane i of the unit, `valid` lanes of them.
   template <int Pass, int... Place>
-  HEDDLE_HD HEDDLE_INLINE void load_vectors(vectors& to, std::int64_t i,
+  HEDDLE_HD HEDDLE_INLINE void load_vectors([[maybe_unused]] vectors& to,
+                                            [[maybe_unused]] std::int64_t i,
+                                            [[maybe_unused]] int valid,
                                             std::integer_sequence<int, Place...>) {
-    if (i >= lanes_) return;
-    [[maybe_unused]] const int valid = valid_lanes(i);
     (load_vector<Pass, Place>(to, begin_ + i, valid), ...);
   }
   template <int Pass, int Place>
   HEDDLE_HD HEDDLE_INLINE void load_vector(vectors& to, std::int64_t lane, int valid) {
     if constexpr (is_vector<Program, Nest>(Place) && pass_reads<Program, Nest>(Pass, Place)) {
       auto& lanes = static_cast<operand_vector<Place>&>(to).lanes;
+      constexpr reading how =
+          moves_everywhere<Program, Nest>(Place) ? reading::once : reading::again;
       constexpr bool may_hold =
           Access == access::wide && layout::inner_in_row && is_reread<Program, Nest>(Place);
       if constexpr (may_hold) {
@@ -65,12 +67,19 @@ class nest_vectors : protected nest_position<Program, Nest> {
           load<wide>(lanes, held, size, valid);
           return;
         }
-        load<wide>(lanes, at_[Place] + lane * size, size, valid);
+        load<wide, how>(lanes, at_[Place] + lane * size, size, valid);
         if (first && nest_.shape.held) put<wide>(held, lanes, size, valid);
       } else {
-        load<wide>(lanes, at_[Place] + lane * lane_step<Place>(), lane_step<Place>(), valid);
+        load<wide, how>(lanes, at_[Place] + lane * lane_step<Place>(), lane_step<Place>(), valid);
       }
     }
+  }
+  /// Between the loads of several vectors and what is made of them. The assembler moves no access
+  /// over it; left to itself, it asks for a vector when it is needed.
+  HEDDLE_HD HEDDLE_INLINE static void loads_are_under_way() {
+#if defined(__CUDA_ARCH__)
+    __syncwarp(__activemask());
+#endif
   }
   /// Bytes from lane to lane.
   template <int Place>

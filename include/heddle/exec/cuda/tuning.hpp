@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The numbers by which work on a CUDA device is divided. They decide how fast a kernel is, never
+// what it computes.
+#pragma once
+
+#include <cstdint>
+
+namespace heddle::inline v0::exec::cuda {
+
+// Teams and grids.
+
+/// Threads of a team.
+inline constexpr int usual_team = 256;
+/// Most threads of a team that holds rows in registers: 128 registers a thread are left, of which a
+/// layer norm's derivative needs over 64.
+inline constexpr int resident_team = 512;
+/// Teams that a multiprocessor should hold at a time. Said, and not left to the assembler, which
+/// would rather spill than take more registers than its own guess.
+inline constexpr int usual_teams_at_a_time = 2;
+inline constexpr int resident_teams_at_a_time = 1;
+/// Blocks of a grid for each multiprocessor, at most.
+inline constexpr int blocks_of_multiprocessor = 8;
+/// Rounds of a team over the chunk of a list of tensors: long enough that finding the tensor does
+/// not count.
+inline constexpr std::int64_t rounds_of_list = 4;
+
+// Memory.
+
+/// Blocks whose rows the shared memory of a multiprocessor has room for.
+inline constexpr int row_holders = 2;
+/// Bytes of shared memory that a kernel has of its own and that the system reserves.
+inline constexpr int shared_reserved = 2048;
+/// Bytes of partial results, at most.
+inline constexpr std::int64_t partial_bytes = std::int64_t{64} << 20;
+/// Vectors of each operand that a thread has under way, by the operands that it reads: enough bytes
+/// in flight to hide the latency of memory, few enough registers.
+constexpr int vectors_under_way(int operands) { return operands <= 2 ? 4 : operands <= 4 ? 2 : 1; }
+
+// Scatters.
+
+/// Groups that share a scatter whose rows are not sorted. Each looks at all indices and adds the
+/// rows it owns, one after the other: more groups look more often, fewer add longer. Looking at 32
+/// indices takes about 100 instructions of a warp, adding a row the latency of memory twice, half a
+/// microsecond; on a device of 132 multiprocessors the sum is least near here, whatever the number
+/// of indices.
+inline constexpr std::int64_t scatter_owners = 384;
+/// Rows from which on a scatter sorts them first, where the program has a sort for its device: the
+/// looks at so many indices take as long as the five or six launches of a sort, 20 microseconds.
+inline constexpr std::int64_t sorted_scatter_rows = 4096;
+/// Rows of a segment of a sorted scatter, at least.
+inline constexpr std::int64_t sorted_segment_rows = 32;
+
+}  // namespace heddle::inline v0::exec::cuda
