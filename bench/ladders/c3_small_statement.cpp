@@ -3,20 +3,17 @@
 // beyond its arithmetic. Each rung is one run of it. The first four bind the same statement and
 // allocate the same result, and differ in how the kernel learns where its operands lie:
 //   cleared    a description of each operand (its strides over all axes), all of them cleared
-//   before
-//              they are written: g++ clears 128 bytes and more by one slow instruction (rep stos)
+//              before they are written: g++ clears 128 bytes and more by a slow rep stos
 //   described  the same descriptions, written member by member: what every launch passes, and
 //              where operands are strided the only way
 //   checked    pointers, after loops over the leaves, of a rank that is known when the program
-//   runs,
-//              have found once more that all lie contiguous
+//              runs, have found once more that all lie contiguous
 //   pointers   as binding finds it out, with ranks known when it is compiled: the way of include/
 //   kernel     nothing is bound or allocated: the kernel over one block of lanes
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
-#include <benchmark/benchmark.h>
+#include "least.hpp"
 
 #include <heddle/exec/evaluate.hpp>
 #include <heddle/tensor/creation.hpp>
@@ -119,18 +116,12 @@ void kernel(benchmark::State& state) {
   }
 }
 
-// The least of many short repetitions: what other programs take of a shared machine is left out.
-void least_of_many(benchmark::internal::Benchmark* b) {
-  b->MinTime(0.005)->Repetitions(60)->ReportAggregatesOnly(true)->ComputeStatistics(
-      "least", [](const std::vector<double>& v) { return *std::min_element(v.begin(), v.end()); });
-}
-
 }  // namespace
 
-BENCHMARK(rung<cleared>)->Apply(least_of_many);
-BENCHMARK(rung<described>)->Apply(least_of_many);
-BENCHMARK(rung<checked>)->Apply(least_of_many);
-BENCHMARK(rung<pointers>)->Apply(least_of_many);
-BENCHMARK(kernel)->Apply(least_of_many);
+BENCHMARK(rung<cleared>)->Apply(ladder::least_of_many);
+BENCHMARK(rung<described>)->Apply(ladder::least_of_many);
+BENCHMARK(rung<checked>)->Apply(ladder::least_of_many);
+BENCHMARK(rung<pointers>)->Apply(ladder::least_of_many);
+BENCHMARK(kernel)->Apply(ladder::least_of_many);
 
 BENCHMARK_MAIN();
