@@ -84,3 +84,60 @@ TEST_CASE("a recorded function's gradients have the extents of its inputs") {
       x);
   CHECK_THROWS_AS(y.backward(ones<float, 2>({2, 3})), shape_error);
 }
+
+namespace {
+
+/// So that what is read without having been written is no zero.
+__attribute__((noinline)) void fill_stack() {
+  volatile unsigned char bytes[65536];
+  for (auto& b : bytes) b = 0x5a;
+}
+
+}  // namespace
+
+TEST_CASE("a result that nothing used has no gradient, whatever lay on the stack") {
+  const variable<double, 1> x(tensor<double, 1>{1, 2, 3}), y(tensor<double, 1>{10, 20, 30});
+  const variable<double, 1> z = x * x * y * y;
+  const variable<double, 0> l = sum(z);
+  const auto [gx, gy] = grad(l, std::tuple{x, y}, {.create_graph = true});
+  const variable<double, 0> l2 = sum(gy);  // of two results the one
+  fill_stack();
+  const auto [g] = grad(l2, std::tuple{x}, {.create_graph = true});
+  for (std::int64_t i = 0; i < 3; ++i) {
+    CHECK(g.value()(i) == doctest::Approx(4 * x.value()(i) * y.value()(i)));
+  }
+}
+
+TEST_CASE("two layouts of a variable do not add to one gradient, which was there, side by side") {
+  constexpr std::int64_t n = 1024;
+  const int before = num_threads();
+  set_num_threads(3);
+  tensor<float, 2> value = zeros<float, 2>({n, n});
+  for (std::int64_t i = 0; i < n * n; ++i) value.data()[i] = static_cast<float>(i * 7 % 11);
+  std::int64_t wrong = 0;
+  for (int repetition = 0; repetition < 5; ++repetition) {
+    const variable<float, 2> x(value), y(value);
+    const variable<float, 2> a =
+        let([](const auto& v, const auto& w) { return v * permute<1, 0>(w); }, x, x);
+    const variable<float, 2> twice = y * 2.0f;
+    const variable<float, 2> b = x * 3.0f + twice;  // its derivative runs first
+    const variable<float, 0> l = sum(a) + sum(b);
+    l.backward();
+    const tensor<float, 2> g = x.grad();
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) wrong += g(i, j) != 2 * value(j, i) + 3 ? 1 : 0;
+    }
+  }
+  CHECK(wrong == 0);
+  set_num_threads(before);
+}
+
+TEST_CASE("operands without gradients have no memory in common") {
+  for (const std::int64_t n : {40, 1000}) {
+    const variable<float, 1> a(ones<float, 1>({n}), false);
+    const variable<double, 1> b(ones<double, 1>({n}), false), c(ones<double, 1>({n}));
+    const variable<double, 1> y = cast<double>(a) * b * c;
+    y.backward(ones<double, 1>({n}));
+    CHECK(c.grad()(n - 1) == 1);
+  }
+}

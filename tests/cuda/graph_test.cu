@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // `cuda_graph`: what is captured and replayed is what would have run, and what a graph cannot hold
 // is refused.
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -80,9 +81,8 @@ void train_both(Options options, int warm) {
   for (int i = 0; i < warm; ++i) {
     for (auto* t : {&eager, &replayed}) t->feed(i), t->step();
   }
-  const std::vector<float> before = weights(replayed.model);
   const cuda_graph graph(cuda(0), [&] { replayed.step(); });
-  CHECK(weights(replayed.model) == before);  // nothing ran
+  CHECK(weights(replayed.model) == weights(eager.model));  // nothing ran
   for (int i = warm; i < warm + 4; ++i) {
     eager.optimizer.lr() = replayed.optimizer.lr() = 0.1 / (i + 1);
     eager.feed(i);
@@ -137,6 +137,104 @@ TEST_CASE("each replay draws anew, and forward and backward the same") {
     CHECK(values(y) != last);
     last = values(y);
   }
+}
+
+TEST_CASE("one state drawn by two generators is refused: replays could not tell them apart") {
+  const support::cuda_case clean;
+  generator a(7), b(7);
+  const tensor<float, 1> x = full<float, 1>({8}, 1.0f, cuda(0));
+  CHECK_THROWS_WITH_AS(
+      cuda_graph(cuda(0),
+                 [&] {
+                   tensor<float, 1> y = dropout(x, 0.5, a);
+                   y = dropout(x, 0.5, b);
+                 }),
+      "heddle::cuda_graph: the step draws twice from one state of a generator; replays could not "
+      "tell them apart",
+      state_error);
+}
+
+struct normed {
+  nn::layer_norm norm{6};
+  nn::linear out{6, 3};
+  HEDDLE_MODULE(normed, norm, out)
+  auto forward(const auto& x) { return out(norm(x)); }
+};
+
+TEST_CASE("parameters that a step is the first to use are made outside of its graph") {
+  const support::cuda_case clean;
+  manual_seed(3);
+  normed eager, replayed;
+  to(eager, cuda(0));
+  to(replayed, cuda(0));
+  load_state_dict(replayed, state_dict(eager));
+  manual_seed(3);
+  normed fresh;
+  to(fresh, cuda(0));
+  optim::sgd one(parameters(eager), {.lr = 0.5}), other(parameters(fresh), {.lr = 0.5});
+  const tensor<float, 2> x = batch(4).to(cuda(0));
+  const tensor<std::int64_t, 1> y = labels(4).to(cuda(0));
+  const auto step = [&](normed& model, optim::sgd<float>& optimizer) {
+    const variable loss = cross_entropy(model(x), y);
+    optimizer.zero_grad();
+    loss.backward();
+    optimizer.step();
+  };
+  const cuda_graph graph(cuda(0), [&] { step(fresh, other); });
+  for (int i = 0; i < 3; ++i) {
+    step(eager, one);
+    graph.replay();
+  }
+  CHECK(values(fresh.norm.weight.value()) == values(eager.norm.weight.value()));
+  CHECK(values(fresh.norm.bias.value()) == values(eager.norm.bias.value()));
+  CHECK(values(fresh.out.bias.value()) == values(eager.out.bias.value()));
+}
+
+TEST_CASE("a graph keeps the memory of another, and a graph made again outlives the first") {
+  const support::cuda_case clean;
+  const tensor<float, 1> x = full<float, 1>({100}, 2.0f, cuda(0));
+  const tensor<float, 1> y = zeros<float, 1>({100}, cuda(0));
+  tensor<float, 1> between;
+  std::optional<cuda_graph> first, second;
+  first.emplace(cuda(0), [&] { between = x * 3; });
+  second.emplace(cuda(0), [&] { assign(y, between + 1); });
+  first->replay();
+  first.reset();
+  between = {};
+  second->replay();
+  CHECK(y.to(cpu()).data()[99] == 7);
+  tensor<float, 1> last;
+  const auto step = [&] { last = tensor<float, 1>(x * 2) + y; };
+  first.emplace(cuda(0), step);
+  first.reset();
+  first.emplace(cuda(0), step);  // drops the last tensor of the graph before, while it records
+  first->replay();
+  CHECK(last.to(cpu()).data()[0] == 11);
+}
+
+TEST_CASE("a replay is a write: who saved the value for a derivative is told") {
+  const support::cuda_case clean;
+  variable<float, 1> w(full<float, 1>({4}, 1.0f, cuda(0)));
+  const tensor<float, 1> of_w = w.value();
+  const tensor<float, 1> v = full<float, 1>({4}, 2.0f, cuda(0));
+  variable<float, 1> u(v.clone());
+  const cuda_graph graph(cuda(0), [&] { assign(of_w, of_w * 2); });
+  const variable product = sum(u * w);
+  graph.replay();
+  CHECK_THROWS_AS(product.backward(), state_error);
+}
+
+TEST_CASE("a graph of a device that is not the current one") {
+  const support::cuda_case clean;
+  const device where = support::second_device();
+  const tensor<float, 1> x = full<float, 1>({1000}, 2.0f, where);
+  tensor<float, 1> y = zeros<float, 1>({1000}, where);
+  {
+    const cuda_graph graph(where, [&] { assign(y, tensor<float, 1>(x * 2) + y); });
+    graph.replay();
+    graph.replay();
+  }
+  CHECK(y.to(cpu()).data()[999] == 8);
 }
 
 TEST_CASE("a graph's memory is its own, is used again within the step, and comes back") {
@@ -212,9 +310,27 @@ TEST_CASE("what a graph cannot hold is refused, and nothing is left of it") {
       });
   refused("heddle::cuda_graph: the step queues a function of the host",
           [&] { current_stream(cuda(0)).enqueue([] {}); });
+  const char* const second =
+      "heddle::cuda_graph: the step uses a second stream or device; a graph holds the work of one "
+      "stream";
+  refused(second, [&] {
+    const stream_scope other{stream(cuda(0))};
+    assign(y, x * 2);
+  });
+  refused("heddle::cuda_graph: the step went on after it was refused", [&] {
+    try {
+      static_cast<void>(one.item());
+    } catch (const state_error&) {
+    }
+  });
   if (cuda_device_count() > 1) {
-    refused("heddle::cuda_graph: the step uses a second device; a graph holds the work of one",
-            [&] { static_cast<void>(zeros<float, 1>({4}, cuda(1))); });
+    const tensor<float, 1> there = full<float, 1>({8}, 3.0f, cuda(1));
+    refused(second, [&] { assign(there, there * 2); });
+    refused(
+        "heddle::cuda_graph: the step uses a second stream or device; a graph holds the work of "
+        "one "
+        "stream",
+        [&] { static_cast<void>(zeros<float, 1>({4}, cuda(1))); });
   }
   CHECK_THROWS_WITH_AS(cuda_graph(cpu(), [] {}),
                        "heddle::cuda_graph: the device has no graphs: cpu; only CUDA devices have",
@@ -238,6 +354,29 @@ TEST_CASE("a replay is one launch, and a change of a kernel's scalars one call m
   graph.replay();
   CHECK(eager >= 4);
   CHECK(stand_in::calls() <= 4);  // current device, optimizer's scalars, launch
+}
+
+TEST_CASE("a replay that fails is not counted as a step") {
+  const support::cuda_case clean;
+  training<optim::sgd<float>> t(optim::sgd_options{.lr = 0.1, .momentum = 0.9});
+  t.feed(0);
+  const cuda_graph graph(cuda(0), [&] { t.step(); });
+  const auto steps = [&] {
+    std::vector<std::int64_t> all;
+    for (const auto& [name, value] : t.optimizer.state_dict()) {
+      if (name.ends_with(".step")) all.push_back(value.as<std::int64_t, 0>().item());
+    }
+    return all;
+  };
+  graph.replay();
+  CHECK(steps() == std::vector<std::int64_t>(4, 1));
+  for (std::uint64_t k = 1; k <= 3; ++k) {
+    stand_in::fail_call(k, cudaErrorNotSupported);
+    CHECK_THROWS_AS(graph.replay(), cuda_error);
+    CHECK(steps() == std::vector<std::int64_t>(4, 1));
+  }
+  graph.replay();
+  CHECK(steps() == std::vector<std::int64_t>(4, 2));
 }
 
 TEST_CASE("after a failure of any call of a capture eager steps go on") {

@@ -192,7 +192,7 @@ TEST_CASE("copies, fills and kernels may not leave their allocation") {
 }
 
 TEST_CASE("guard zones and freed memory that are written to are noticed") {
-  const stand_in::device_memory::open as_a_kernel;
+  const stand_in::device_memory::scope as_a_kernel(stand_in::device_memory::use::stand_in);
   stand_in::reset();
   void* memory = nullptr;
   cudaMalloc(&memory, 10);

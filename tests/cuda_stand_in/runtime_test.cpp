@@ -331,7 +331,7 @@ TEST_CASE("devices, attributes, pointers and pools answer") {
 }
 
 TEST_CASE("what is live is listed; new and freed memory holds not-a-numbers") {
-  const stand_in::device_memory::open as_a_kernel;
+  const stand_in::device_memory::scope as_a_kernel(stand_in::device_memory::use::stand_in);
   stand_in::reset();
   void* pinned = nullptr;
   float* after = nullptr;

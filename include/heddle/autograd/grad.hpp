@@ -81,7 +81,7 @@ class interpreted_node final : public tape_node {
     }
     static constexpr double zero = 0;
     for (std::size_t k = 0; k < incoming_.size(); ++k) {
-      recorded_operand seed;
+      recorded_operand seed{};  // one element, repeated
       seed.at.data = reinterpret_cast<std::byte*>(const_cast<double*>(&zero));
       if (incoming_[k]) {
         seed.memory = incoming_[k].memory;

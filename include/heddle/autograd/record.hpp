@@ -387,7 +387,8 @@ class statement_node : public tape_node {
   void place_output(backward_pass_state& pass, const gradient** places, gradient* made) {
     using T = type_of<wanted_type<J>>;
     const edge& to = edges_[input_of(J)];
-    if (to.repeats == 0) {
+    if (to.node && to.repeats == 0) {
+      const gradient* come = pass.addable(to, device_);
       for (int k = 0; k < gradients && output_order[static_cast<std::size_t>(k)] != J; ++k) {
         const int i = output_order[static_cast<std::size_t>(k)];
         const edge& other = edges_[input_of(i)];
@@ -397,9 +398,10 @@ class statement_node : public tape_node {
           places[J] = places[i];
           return;
         }
+        if (places[i] == come) come = nullptr;  // taken, in another layout
       }
-      places[J] = pass.addable(to, device_);
-      if (places[J] != nullptr) return;
+      places[J] = come;
+      if (come != nullptr) return;
     }
     const auto e = output_extents<J>();
     const auto t = tensor<T, std::remove_cvref_t<decltype(e)>::rank()>::allocate(e, device_);

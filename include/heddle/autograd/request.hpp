@@ -13,7 +13,7 @@ namespace heddle::inline v0::detail {
 /// An operand of a derivative at run time.
 struct recorded_operand {
   handle<storage> memory;
-  exec::operand at;
+  exec::operand at{};
   edge place;                ///< where its own gradient goes, if anywhere
   std::uint8_t repeats = 0;  ///< axes along which its extent happened to be 1
   std::uint32_t version = 0;

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include <heddle/core/philox.hpp>
@@ -15,6 +14,11 @@ namespace heddle::inline v0 {
 class storage;
 
 namespace detail {
+
+/// Writes the scalars that a launch has in a replay.
+struct scalars_of_replay : public counted {
+  virtual void write(double* to) = 0;
+};
 
 /// What a graph records. Kernels keep the numbers that they were captured with; those that are to
 /// change from replay to replay come from functions that are called before each.
@@ -31,25 +35,28 @@ class graph_capture : public counted, public draw_observer {
   [[nodiscard]] virtual stream_state& home() const noexcept = 0;
   /// Keeps memory from outside that the step uses.
   virtual void keep(storage& used) = 0;
+  /// Has replays count as writes of such memory.
+  virtual void note_written(storage& used) = 0;
 
-  /// Has a function called before each replay, in the order in which they came.
-  void at_replay(std::function<void()> function) { at_replay_.push_back(std::move(function)); }
+  /// Has a function called before each replay, in the order in which they came; `undo`, if there
+  /// is one, where the replay fails after it.
+  void at_replay(task function, task undo = {}) {
+    at_replay_.push_back({std::move(function), std::move(undo)});
+  }
 
   static constexpr int most_scalars = 16;
-  /// Writes the scalars that the launch under way has in a replay; empty: those it has now.
-  std::function<void(double* scalars)> scalars;
+  /// Of the launch under way; null: its scalars are those it has now.
+  handle<scalars_of_replay> scalars;
 
  protected:
-  std::vector<std::function<void()>> at_replay_;
+  struct step_of_replay {
+    task call, undo;
+  };
+  std::vector<step_of_replay> at_replay_;
 };
 
 /// The capture that this thread is in.
 inline constinit thread_local graph_capture* this_thread_capture = nullptr;
-
-/// Throws state_error within a capture, for what a graph cannot hold. `what` ends "the step …".
-[[noreturn]] HEDDLE_COLD inline void refuse_capture(const char* what) {
-  raise<state_error>("heddle::cuda_graph: the step ", what);
-}
 
 /// Makes this thread's work part of a capture.
 class [[nodiscard]] capture_scope {
@@ -59,6 +66,7 @@ class [[nodiscard]] capture_scope {
     into.begin();
     this_thread_capture = into_;
     this_thread_draws = into_;
+    this_thread_recording = {current_state(into.home().device()), false};
   }
   ~capture_scope() {
     if (into_ == nullptr) return;
@@ -69,6 +77,7 @@ class [[nodiscard]] capture_scope {
   capture_scope& operator=(const capture_scope&) = delete;
 
   void end() {
+    if (this_thread_recording.refused) refuse_capture("went on after it was refused");
     leave();
     std::exchange(into_, nullptr)->end();
   }
@@ -77,20 +86,26 @@ class [[nodiscard]] capture_scope {
   static void leave() noexcept {
     this_thread_capture = nullptr;
     this_thread_draws = nullptr;
+    this_thread_recording = {};
   }
 
   graph_capture* into_;
 };
 
-/// What a step makes once and keeps, as an optimizer its states, is made outside of a capture.
+/// What a step makes once and keeps, as a parameter its values, is made outside of a capture.
 class [[nodiscard]] outside_capture {
  public:
   outside_capture() noexcept : left_(std::exchange(this_thread_capture, nullptr)) {
-    if (left_ != nullptr) inside_ = std::exchange(slot(), &left_->home());
+    if (left_ == nullptr) return;
+    this_thread_draws = nullptr;
+    recording_ = std::exchange(this_thread_recording.stream, nullptr);
+    slot() = &left_->home();
   }
   ~outside_capture() {
+    if (left_ == nullptr) return;
     this_thread_capture = left_;
-    if (left_ != nullptr) slot() = inside_;
+    this_thread_draws = left_;
+    slot() = this_thread_recording.stream = recording_;
   }
   outside_capture(const outside_capture&) = delete;
   outside_capture& operator=(const outside_capture&) = delete;
@@ -99,7 +114,7 @@ class [[nodiscard]] outside_capture {
   stream_state*& slot() const { return current_state(left_->home().device()); }
 
   graph_capture* left_;
-  stream_state* inside_ = nullptr;
+  stream_state* recording_ = nullptr;
 };
 
 }  // namespace detail

@@ -43,14 +43,19 @@ inline handle<graph_capture> new_capture(device where) {
 ///
 /// * Tensors that are made in the step lie in memory of the graph's own; those that outlive it hold
 ///   what the last replay wrote. Tensors from outside are kept alive and must not be exchanged for
-///   others: write into them.
+///   others: write into them. Parameters that are first used in the step, and an optimizer's
+///   states, are made outside of it.
 /// * Scalars of statements are those of the capture. What an optimizer steps by (its learning rate,
 ///   its number of steps) and the state of each draw from a `generator` are new in every replay: an
 ///   optimizer and a generator must stay where they are as long as the graph lives.
+/// * What the host does in the step is done once, while it is captured: a scheduler steps between
+///   replays, not in the step. Whether a gradient is made or added to is decided then, too: drop
+///   gradients at the begin of the step, or have them before.
 /// * A graph holds the work of one stream. A step that waits for the device (`item`, `print`),
 /// copies
-///   to or from the host, or uses another device or stream is refused by a state_error, and nothing
-///   of it ran but what the function did on the host.
+///   to or from the host, or uses another device or stream is refused by a state_error. Gradients
+///   of a step that was refused have no values: drop them.
+/// * One thread at a time may replay.
 ///
 /// Memory is given back when the graph and all tensors in it are gone.
 class cuda_graph {

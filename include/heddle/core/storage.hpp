@@ -35,7 +35,7 @@ class storage : public counted {
 
   /// Says that work on a stream uses the memory: it goes back only after what is there by then.
   /// heddle says so of its own work. Streams of host devices keep handles instead.
-  virtual void record_stream(detail::stream_state&) {}
+  virtual void record_stream(detail::stream_state& user) { user.keep(*this); }
 
   /// How often the content was written since it was made; who saved it compares.
   [[nodiscard]] std::uint32_t version() const noexcept {

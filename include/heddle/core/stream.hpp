@@ -22,6 +22,23 @@ struct current_streams {
 };
 inline constinit thread_local current_streams this_thread_streams;
 
+/// What this thread records instead of having it run, if anything (capture.hpp).
+struct recording_of_thread {
+  stream_state* stream = nullptr;  ///< to which all its work for CUDA devices must go
+  bool refused = false;            ///< something that cannot be recorded was asked for
+};
+inline constinit thread_local recording_of_thread this_thread_recording;
+
+inline constexpr const char* one_stream =
+    "uses a second stream or device; a graph holds the work of one stream";
+
+/// Throws state_error while a step is captured, for what a graph cannot hold. `what` ends "the step
+/// …".
+[[noreturn]] HEDDLE_COLD inline void refuse_capture(const char* what) {
+  this_thread_recording.refused = true;
+  raise<state_error>("heddle::cuda_graph: the step ", what);
+}
+
 /// Whether streams of the device are queues, and not the caller itself.
 constexpr bool has_queues(device where) noexcept {
   return where.is_cuda() || (where.is_host() && !where.is_inline());
@@ -122,7 +139,12 @@ inline handle<detail::stream_state> detail::state_of(const stream& s) noexcept {
 /// default one.
 [[nodiscard]] inline stream current_stream(device where) {
   if (detail::has_queues(where)) {
-    if (detail::stream_state* current = detail::current_state(where)) {
+    detail::stream_state* const current = detail::current_state(where);
+    const detail::stream_state* const recording = detail::this_thread_recording.stream;
+    if (recording != nullptr && where.is_cuda() && current != recording) [[unlikely]] {
+      detail::refuse_capture(detail::one_stream);
+    }
+    if (current != nullptr) {
       return stream(where, handle<detail::stream_state>::share(current));
     }
   }

@@ -14,7 +14,11 @@
 #include <heddle/core/reference.hpp>
 #include <heddle/core/threads.hpp>
 
-namespace heddle::inline v0::detail {
+namespace heddle::inline v0 {
+
+class storage;
+
+namespace detail {
 
 /// A move-only callable without arguments; up to 48 bytes lie inside.
 class task {
@@ -128,6 +132,8 @@ class stream_state : public counted {
   virtual void wait(const handle<event_state>& point) = 0;
   /// The stream of the device's own run-time, or null.
   [[nodiscard]] virtual void* native() const noexcept { return nullptr; }
+  /// Told of memory that work on the stream uses; where that is recorded, it is kept with it.
+  virtual void keep(storage&) {}
 
   ~stream_state() override = default;
 
@@ -135,4 +141,5 @@ class stream_state : public counted {
   heddle::device where_;
 };
 
-}  // namespace heddle::inline v0::detail
+}  // namespace detail
+}  // namespace heddle::inline v0

@@ -186,6 +186,9 @@ struct bound {
   scalar_bits scalars[scalar_count + 1];
   std::int64_t extents[graph::max_axes];
   heddle::device device;
+  /// Axes of a statement's first result, those of extent 1 that it adds apart.
+  static constexpr int common_rank =
+      std::popcount(static_cast<unsigned>(graph::mask_of(Statement::table.output_maps.values[0])));
   /// Of a pointwise statement: the extents that all leaves have but those of rank 0, else null; and
   /// whether they lie contiguous.
   const std::int64_t* common = nullptr;
@@ -210,7 +213,7 @@ struct bound {
     device = detail::common_device(leaves, operands);
     if constexpr (Statement::pointwise) {
       constexpr graph::axis_map map = t.output_maps.values[0];
-      constexpr int rank = std::popcount(static_cast<unsigned>(graph::mask_of(map)));
+      constexpr int rank = common_rank;
       find_common<rank>(std::make_integer_sequence<int, operands>{});
       if (common != nullptr) {
         for (std::int64_t& extent : extents) extent = 1;

@@ -168,7 +168,7 @@ void submit(const operand* inputs, const operand* outputs, const scalar_bits* sc
 /// Runs a bound statement into the given tensors, which have its results' extents.
 template <class Configuration, class Statement, class... T, int... Rank>
 void run_into(const bound<Statement>& b, const tensor<T, Rank>&... results) {
-  if constexpr (Statement::pointwise) {
+  if constexpr (Statement::pointwise && ((Rank == bound<Statement>::common_rank) && ...)) {
     const bool plain = b.contiguous && b.device.is_inline() &&
                        profiler::active().load(std::memory_order_acquire) == nullptr;
     if (plain && (host::run_pointwise<typename Statement::program, Configuration>(

@@ -7,6 +7,7 @@
 #include <string>
 
 #include <heddle/autograd/variable.hpp>
+#include <heddle/core/capture.hpp>
 #include <heddle/core/threads.hpp>
 #include <heddle/linalg/matmul.hpp>
 #include <heddle/nn/init.hpp>
@@ -150,6 +151,7 @@ class typed_parameter final : public parameter_state {
 
   void materialise() override {
     const lock first(guard_);
+    const outside_capture kept;
     if (!materialised) hold(nn::init::draw<T, Rank>(init, shape(), key(), where));
   }
   any_tensor value() override { return as_tensor(); }

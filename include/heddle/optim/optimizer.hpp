@@ -295,10 +295,13 @@ class optimizer {
       for (std::size_t i = first; i < pending_.size(); ++i) {
         if (is_of_launch(pending_[i])) add_group(pending_[i], with_states);
       }
-      heddle::detail::graph_capture* const into = heddle::detail::this_thread_capture;
-      if (into != nullptr) capture_scalars(*into, pending_[first].of, scalars);
-      update(std::type_identity<V>{}, where, groups_, scalars(steps));
-      if (into != nullptr) into->scalars = nullptr;
+      // on the host nothing is captured
+      heddle::detail::graph_capture* const into =
+          where.is_cuda() ? heddle::detail::this_thread_capture : nullptr;
+      {
+        const captured_launch launch(*this, into, pending_[first].of, scalars);
+        update(std::type_identity<V>{}, where, groups_, scalars(steps));
+      }
       for (std::size_t i = first; i < pending_.size(); ++i) {
         if (!is_of_launch(pending_[i])) continue;
         pending_[i].launched = true;
@@ -307,22 +310,49 @@ class optimizer {
     }
   }
 
+  // For a launch within a capture: its scalars are computed anew in each replay.
   template <class Scalars>
-  void capture_scalars(heddle::detail::graph_capture& into, const slot<States>* of,
-                       const Scalars& scalars) {
-    into.scalars = [this, of = of - slots_.data(), scalars](double* to) {
-      const auto now = scalars(slots_[static_cast<std::size_t>(of)].steps);
-      static_assert(now.size() <= heddle::detail::graph_capture::most_scalars);
-      for (const double scalar : now) *to++ = scalar;
+  class captured_launch {
+    struct source final : heddle::detail::scalars_of_replay {
+      source(optimizer& by, std::size_t at, const Scalars& given)
+          : of(&by), slot(at), scalars(given) {}
+      void write(double* to) override {
+        const auto now = scalars(of->slots_[slot].steps);
+        static_assert(now.size() <= heddle::detail::graph_capture::most_scalars);
+        for (const double scalar : now) *to++ = scalar;
+      }
+      optimizer* of;
+      std::size_t slot;
+      Scalars scalars;
     };
-  }
+
+   public:
+    captured_launch(optimizer& by, heddle::detail::graph_capture* into, const slot<States>* of,
+                    const Scalars& scalars)
+        : into_(into) {
+      if (into_ == nullptr) return;
+      into_->scalars =
+          make_handle<source>(by, static_cast<std::size_t>(of - by.slots_.data()), scalars);
+    }
+    ~captured_launch() {
+      if (into_ != nullptr) into_->scalars = nullptr;
+    }
+    captured_launch(const captured_launch&) = delete;
+    captured_launch& operator=(const captured_launch&) = delete;
+
+   private:
+    heddle::detail::graph_capture* into_;
+  };
+
   // A step that is captured is taken by replays.
   void count_step(slot<States>* of, heddle::detail::graph_capture* into) {
     if (into == nullptr) {
       ++of->steps;
     } else {
-      into->at_replay(
-          [this, of = of - slots_.data()] { ++slots_[static_cast<std::size_t>(of)].steps; });
+      const auto at = static_cast<std::size_t>(of - slots_.data());
+      using heddle::detail::task;
+      into->at_replay(task([this, at] { ++slots_[at].steps; }),
+                      task([this, at] { --slots_[at].steps; }));
     }
   }
 

@@ -236,6 +236,7 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 
 cudaError_t cudaDeviceSynchronize() {
   return call(call_kind::plain, __func__, [](world& w, hold& h) {
+    if (w.streams.break_captures(current_device())) return cudaErrorStreamCaptureUnsupported;
     w.streams.wait(h, w.streams.clock_of_device(current_device()));
     return cudaSuccess;
   });

@@ -68,7 +68,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  return call(call_kind::plain, __func__, [&](world& w, hold&) {
+  return call(call_kind::release, __func__, [&](world& w, hold&) {
     CUstream_st* const s = w.streams.find(stream, current_device(), "cudaStreamEndCapture");
     if (s == nullptr) return cudaErrorInvalidResourceHandle;
     const cudaError_t state = state_of(*s);

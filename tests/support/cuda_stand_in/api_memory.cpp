@@ -54,6 +54,10 @@ cudaError_t free_now(void* address, bool pinned, const char* name) {
     if (address == nullptr) return cudaSuccess;
     allocation* const a = to_free(w, address, pinned, name);
     if (a == nullptr) return cudaErrorInvalidValue;
+    // the runtime may wait for the device
+    if (w.streams.break_captures(a->device)) {
+      w.findings.add(std::string("capture: ") + name + " ends a capture of its device");
+    }
     forget_accesses(w, *a);
     vector_clock clock;
     const accessor by = simulator::instance().host_does(name, clock);

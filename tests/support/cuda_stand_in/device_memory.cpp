@@ -2,6 +2,7 @@
 // Pages whose rights change together.
 #include "device_memory.hpp"
 
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <sys/mman.h>
@@ -63,21 +64,24 @@ class region {
       munmap(memory, in_pages(bytes));
     }
   }
-  void count(int openings, int closings) {
+  void count(use by, int more) {
     const std::lock_guard<std::mutex> hold(guard_);
     const bool before = is_open();
-    openings_ += openings;
-    closings_ += closings;
+    uses_[static_cast<int>(by)] += more;
     if (is_open() == before) return;
     set(begin_, in_pages(used_));
     for (const auto& [memory, bytes] : large_) set(memory, bytes);
   }
 
  private:
-  [[nodiscard]] bool is_open() const { return openings_ > 0 && closings_ == 0; }
+  [[nodiscard]] bool is_open() const {
+    const auto any = [&](use by) { return uses_[static_cast<int>(by)] > 0; };
+    return any(use::stand_in) || (any(use::devices) && !any(use::program));
+  }
   /// Gives pages the rights of the moment.
   void set(std::byte* memory, std::size_t bytes) const {
-    if (bytes > 0) mprotect(memory, bytes, is_open() ? PROT_READ | PROT_WRITE : PROT_NONE);
+    const int rights = is_open() ? PROT_READ | PROT_WRITE : PROT_NONE;
+    if (bytes > 0 && mprotect(memory, bytes, rights) != 0) std::abort();
   }
 
   std::mutex guard_;
@@ -85,7 +89,7 @@ class region {
   std::size_t used_ = 0;
   std::multimap<std::size_t, std::byte*> free_;  // by bytes
   std::map<std::byte*, std::size_t> large_;
-  int openings_ = 0, closings_ = 0;
+  int uses_[3] = {};
 };
 
 }  // namespace
@@ -95,9 +99,7 @@ void give_back(std::byte* memory, std::size_t bytes) {
   region::instance().give_back(memory, bytes);
 }
 
-open::open() { region::instance().count(1, 0); }
-open::~open() { region::instance().count(-1, 0); }
-closed::closed() { region::instance().count(0, 1); }
-closed::~closed() { region::instance().count(0, -1); }
+scope::scope(use by) : by_(by) { region::instance().count(by_, 1); }
+scope::~scope() { region::instance().count(by_, -1); }
 
 }  // namespace stand_in::device_memory

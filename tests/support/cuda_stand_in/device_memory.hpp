@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Where the stand-in's device memory lies. The program cannot reach it, as on a GPU: only while a
-// `device_memory::open` lives, which is while the devices work, are there any rights to it.
+// `device_memory::scope` lives, which is while the devices work, are there any rights to it.
 #pragma once
 
 #include <cstddef>
@@ -12,21 +12,21 @@ namespace stand_in::device_memory {
 /// Gives back what take(bytes) answered.
 void give_back(std::byte* memory, std::size_t bytes);
 
-class [[nodiscard]] open {
- public:
-  open();
-  ~open();
-  open(const open&) = delete;
-  open& operator=(const open&) = delete;
+enum class use {
+  devices,  ///< while operations run
+  program,  ///< while one of them runs the program's own code: takes the rights of `devices` away
+  stand_in  ///< for what a call of the runtime does itself, in any thread: goes before both
 };
 
-/// Takes the rights away for as long as it lives: around the program's own code.
-class [[nodiscard]] closed {
+class [[nodiscard]] scope {
  public:
-  closed();
-  ~closed();
-  closed(const closed&) = delete;
-  closed& operator=(const closed&) = delete;
+  explicit scope(use by);
+  ~scope();
+  scope(const scope&) = delete;
+  scope& operator=(const scope&) = delete;
+
+ private:
+  use by_;
 };
 
 }  // namespace stand_in::device_memory

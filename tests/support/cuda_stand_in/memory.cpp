@@ -96,7 +96,7 @@ allocation* memory_map::make(memory_kind kind, int device, std::size_t bytes, co
                    [whole](std::byte* memory) { device_memory::give_back(memory, whole); }};
   }
   if (made->block == nullptr) return nullptr;
-  const device_memory::open rights;
+  const device_memory::scope rights(device_memory::use::stand_in);
   std::byte* const block = made->block.get();
   made->ordinal = ++made_;
   made->kind = kind;
@@ -218,13 +218,13 @@ void memory_map::damage(allocation& a, const char* where) {
 }
 
 void memory_map::retire(allocation& a) {
-  const device_memory::open rights;
+  const device_memory::scope rights(device_memory::use::stand_in);
   for (std::size_t i = 0; i < a.bytes; ++i) a.begin[i] = of_freed[i % 2];
   a.retired = true;
 }
 
 void memory_map::check_guards() {
-  const device_memory::open rights;
+  const device_memory::scope rights(device_memory::use::stand_in);
   for (const auto& [place, a] : blocks_) {
     const std::byte* const behind = a->begin + a->bytes;
     if (!all_are(a->block.get(), guard_bytes, of_guard)) damage(*a, "before");

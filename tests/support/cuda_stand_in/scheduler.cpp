@@ -13,7 +13,7 @@ namespace {
 
 /// The devices work no longer when its scope ends, but for another thread: the program goes on.
 struct leave_closed {
-  std::optional<device_memory::open>& rights;
+  std::optional<device_memory::scope>& rights;
   const bool& still_running;
   ~leave_closed() {
     if (!still_running) rights.reset();
@@ -22,7 +22,7 @@ struct leave_closed {
 
 void run_outside(const operation& o) {
   if (!o.host_function) return o.run();
-  const device_memory::closed no_rights;
+  const device_memory::scope no_rights(device_memory::use::program);
   in_host_function() = true;
   o.run();
   in_host_function() = false;
@@ -159,6 +159,15 @@ void scheduler::push(hold& h, stream_state& s, operation o) {
   if (order_ == order::eager) run_all(h);
 }
 
+bool scheduler::break_captures(int device) {
+  bool any = false;
+  for (const auto& s : streams_) {
+    if (s->device != device || s->capture == nullptr) continue;
+    s->capture_is_broken = any = true;
+  }
+  return any;
+}
+
 bool scheduler::reached(const vector_clock& until) const {
   for (const auto& s : streams_) {
     if (s->completed < until.of(s->actor)) return false;
@@ -233,7 +242,7 @@ void scheduler::run_head(hold& h, stream_state& s) {
   operation o = std::move(s.queue.front());
   s.queue.pop_front();
   ++tick_;
-  if (!rights_) rights_.emplace();
+  if (!rights_) rights_.emplace(device_memory::use::devices);
   if (o.outside) {
     running_ = true;
     h.unlock();

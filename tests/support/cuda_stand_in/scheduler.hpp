@@ -100,6 +100,9 @@ class scheduler {
   operation place(stream_state& s, const std::string& name, const vector_clock* after = nullptr);
   /// Queues it; eagerly run, it is done then.
   void push(hold& h, stream_state& s, operation o);
+  /// Ends the captures of a device's streams: the call is for the whole device. Whether there are
+  /// any.
+  bool break_captures(int device);
   /// What an operation placed now would come after.
   [[nodiscard]] vector_clock clock_of(const stream_state& s) const;
   [[nodiscard]] vector_clock clock_of_device(int device) const;
@@ -154,7 +157,7 @@ class scheduler {
   std::uint64_t streams_made_ = 0, operations_ = 0, tick_ = 0;
   vector_clock host_;
   bool running_ = false;
-  std::optional<device_memory::open> rights_;  ///< while operations run
+  std::optional<device_memory::scope> rights_;  ///< while operations run
   std::chrono::milliseconds limit_ = std::chrono::seconds(10);
   std::uint64_t told_ = 0;
   std::condition_variable changed_;

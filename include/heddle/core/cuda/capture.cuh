@@ -11,6 +11,57 @@
 
 namespace heddle::inline v0::detail {
 
+/// Makes a device current where an error cannot be told.
+class set_device {
+ public:
+  explicit set_device(int index) noexcept : before_(index) {
+    note_cuda(cudaGetDevice(&before_));
+    note_cuda(cudaSetDevice(index));
+  }
+  ~set_device() { note_cuda(cudaSetDevice(before_)); }
+  set_device(const set_device&) = delete;
+  set_device& operator=(const set_device&) = delete;
+
+ private:
+  int before_;
+};
+
+/// Memory of graphs that are gone, until no capture runs.
+class released_chunks {
+ public:
+  static released_chunks& instance() {
+    static released_chunks& one = *new released_chunks;  // outlives the run-time
+    return one;
+  }
+  void add(int device, const std::vector<std::byte*>& chunks) noexcept {
+    lock hold(guard_);
+    for (std::byte* const each : chunks) chunks_.emplace_back(device, each);
+    free_all();
+  }
+  void begin_capture() noexcept {
+    lock hold(guard_);
+    ++running_captures();
+  }
+  void end_capture() noexcept {
+    lock hold(guard_);
+    --running_captures();
+    free_all();
+  }
+
+ private:
+  void free_all() noexcept {
+    if (running_captures().load(std::memory_order_relaxed) > 0) return;
+    for (const auto& [device, chunk] : chunks_) {
+      const set_device current(device);
+      note_cuda(cudaFree(chunk));
+    }
+    chunks_.clear();
+  }
+
+  mutex guard_;
+  std::vector<std::pair<int, std::byte*>> chunks_;  // guarded
+};
+
 /// Memory of one graph, handed out in the order of its one stream: what is freed can be used again
 /// by whatever comes later in the step.
 class capture_pool final : public counted {
@@ -38,7 +89,7 @@ class capture_pool final : public counted {
     }
     check_cuda(code, "allocate");
     auto* const begin = static_cast<std::byte*>(made);
-    chunks_.emplace_back(begin, whole);
+    chunks_.push_back(begin);
     bytes_ += static_cast<std::int64_t>(whole);
     count_live(static_cast<std::int64_t>(whole));
     if (whole > size) free_.emplace(begin + size, whole - size);
@@ -65,6 +116,15 @@ class capture_pool final : public counted {
 
   [[nodiscard]] std::int64_t bytes() const noexcept { return bytes_; }
 
+  /// Says that work on a stream uses the memory.
+  void record_stream(stream_state& user) {
+    lock hold(guard_);
+    for (const handle<stream_state>& known : users_) {
+      if (known.get() == &user) return;
+    }
+    users_.push_back(handle<stream_state>::share(&user));
+  }
+
  private:
   static constexpr std::size_t alignment = 512;
   static constexpr std::size_t chunk = std::size_t{2} << 20;
@@ -77,16 +137,18 @@ class capture_pool final : public counted {
            !arena.peak.compare_exchange_weak(peak, live, std::memory_order_relaxed)) {
     }
   }
-  /// Any stream may have used the memory.
   void dispose() noexcept override {
     count_live(-bytes_);
-    if (!chunks_.empty() && !cuda_is_lost().load(std::memory_order_relaxed)) {
-      int before = where_.index;
-      note_cuda(cudaGetDevice(&before));
-      note_cuda(cudaSetDevice(where_.index));
-      note_cuda(cudaDeviceSynchronize());
-      for (const auto& [begin, bytes] : chunks_) note_cuda(cudaFree(begin));
-      note_cuda(cudaSetDevice(before));
+    if (!cuda_is_lost().load(std::memory_order_relaxed)) {
+      const set_device current(where_.index);
+      bool unused = true;
+      for (const handle<stream_state>& user : users_) {
+        const cudaError_t code = cudaStreamSynchronize(cuda_state(user).get());
+        note_cuda(code);
+        unused = unused && code == cudaSuccess;
+      }
+      // without an answer the memory stays until the process ends
+      if (unused) released_chunks::instance().add(where_.index, chunks_);
     }
     counted::dispose();
   }
@@ -94,7 +156,8 @@ class capture_pool final : public counted {
   device where_;
   mutex guard_;
   std::map<std::byte*, std::size_t> free_;  // guarded, as is all below
-  std::vector<std::pair<std::byte*, std::size_t>> chunks_;
+  std::vector<std::byte*> chunks_;
+  std::vector<handle<stream_state>> users_;
   std::int64_t bytes_ = 0;
 };
 
@@ -105,6 +168,9 @@ class captured_storage final : public storage, public pooled {
                    handle<capture_pool> pool) noexcept
       : storage(data, bytes, where), pool_(std::move(pool)) {}
   ~captured_storage() override = default;
+
+  /// The graph's own work has the memory in its order; another graph's keeps it.
+  void record_stream(stream_state& user) override;
 
  private:
   void dispose() noexcept override {
@@ -130,9 +196,12 @@ class cuda_capture final : public graph_capture {
   }
   ~cuda_capture() override {
     if (cuda_is_lost().load(std::memory_order_relaxed)) return;
+    const set_device current(device().index);
     if (exec_ != nullptr) {
-      // what the graph kept may go when no replay reads it any more
-      note_cuda(cudaStreamSynchronize(cuda_state(home_).get()));
+      // what the graph kept may go when no replay reads it any more; without an answer it stays
+      const cudaError_t code = cudaStreamSynchronize(cuda_state(home_).get());
+      note_cuda(code);
+      if (code != cudaSuccess) static_cast<void>(new auto(std::move(kept_)));
       note_cuda(cudaGraphExecDestroy(exec_));
     }
     if (graph_ != nullptr) note_cuda(cudaGraphDestroy(graph_));
@@ -141,32 +210,48 @@ class cuda_capture final : public graph_capture {
   void begin() override {
     const cuda_device_scope scope(device().index, "cuda_graph");
     // Only what this thread queues here is recorded; what else it asks for happens at once.
-    check_cuda(cudaStreamBeginCapture(stream().get(), cudaStreamCaptureModeRelaxed), "cuda_graph");
+    released_chunks::instance().begin_capture();
+    const cudaError_t code = cudaStreamBeginCapture(stream().get(), cudaStreamCaptureModeRelaxed);
+    if (code != cudaSuccess) {
+      released_chunks::instance().end_capture();
+      raise_cuda(code, "cuda_graph");
+    }
     stream().set_capture(this);
     before_ = std::exchange(current_state(device()), stream_.get());
   }
   void end() override {
-    leave();
-    const cuda_device_scope scope(device().index, "cuda_graph");
-    check_cuda(cudaStreamEndCapture(stream().get(), &graph_), "cuda_graph");
+    const set_device current(device().index);
+    check_cuda(leave(), "cuda_graph");
+    pool_->record_stream(*home_);
     check_cuda(cudaGraphInstantiate(&exec_, graph_, 0), "cuda_graph");
   }
   void abandon() noexcept override {
-    leave();
-    note_cuda(cudaStreamEndCapture(stream().get(), &graph_));
+    const set_device current(device().index);
+    note_cuda(leave());
   }
   void replay() override {
     if (this_thread_capture != nullptr) refuse_capture("makes or replays a graph itself");
     const cuda_device_scope scope(device().index, "cuda_graph::replay");
-    for (const auto& function : at_replay_) function();
-    check_cuda(cudaGraphLaunch(exec_, cuda_state(home_).get()), "cuda_graph::replay");
+    std::size_t done = 0;
+    try {
+      for (; done < at_replay_.size(); ++done) at_replay_[done].call();
+      check_cuda(cudaGraphLaunch(exec_, cuda_state(home_).get()), "cuda_graph::replay");
+    } catch (...) {
+      while (done-- > 0) {
+        if (at_replay_[done].undo) at_replay_[done].undo();
+      }
+      throw;
+    }
+    for (auto& [place, used] : kept_) {
+      if (used.written) used.memory->bump_version();
+    }
   }
   [[nodiscard]] std::int64_t bytes() const noexcept override { return pool_->bytes(); }
   [[nodiscard]] stream_state& home() const noexcept override { return *home_; }
 
   /// Memory of the graph.
   handle<storage> allocate(std::size_t bytes, heddle::device where) {
-    if (where != device()) refuse_capture("uses a second device; a graph holds the work of one");
+    if (where != device()) refuse_capture(one_stream);
     const cuda_device_scope scope(where.index, "allocate");
     std::byte* const data = bytes > 0 ? pool_->take(bytes) : nullptr;
     try {
@@ -176,12 +261,23 @@ class cuda_capture final : public graph_capture {
       throw;
     }
   }
-  void keep(storage& used) override { kept_.try_emplace(&used, handle<storage>::share(&used)); }
+  void keep(storage& used) override {
+    kept_.try_emplace(&used, kept{handle<storage>::share(&used)});
+  }
+  void note_written(storage& used) override {
+    const auto known = kept_.find(&used);
+    if (known != kept_.end()) known->second.written = true;
+  }
+  [[nodiscard]] const capture_pool* pool() const noexcept { return pool_.get(); }
 
   /// A generator's state, new in each replay.
   void note_draw(generator& from, random_state drawn) override {
+    if (find_draw(drawn).index >= 0) {
+      refuse_capture(
+          "draws twice from one state of a generator; replays could not tell them apart");
+    }
     draws_.push_back({drawn, drawn});
-    at_replay_.push_back([this, &from, at = draws_.size() - 1] { draws_[at].now = from.next(); });
+    at_replay(task([this, &from, at = draws_.size() - 1] { draws_[at].now = from.next(); }));
   }
   /// A draw of the step, which a statement may use as a key.
   struct draw_place {
@@ -206,8 +302,8 @@ class cuda_capture final : public graph_capture {
   template <class Arguments, class Write>
   void change_kernel(const void* kernel, dim3 blocks, dim3 threads, std::size_t shared_bytes,
                      const Arguments& arguments, Write write) {
-    at_replay_.push_back([this, node = last_node(), kernel, blocks, threads, shared_bytes,
-                          with = std::make_shared<Arguments>(arguments), write] {
+    at_replay(task([this, node = last_node(), kernel, blocks, threads, shared_bytes,
+                    with = std::make_shared<Arguments>(arguments), write] {
       write(*with);
       void* pointers[] = {with.get()};
       cudaKernelNodeParams parameters{};
@@ -217,7 +313,7 @@ class cuda_capture final : public graph_capture {
       parameters.sharedMemBytes = static_cast<unsigned>(shared_bytes);
       parameters.kernelParams = pointers;
       check_cuda(cudaGraphExecKernelNodeSetParams(exec_, node, &parameters), "cuda_graph::replay");
-    });
+    }));
   }
 
  private:
@@ -225,11 +321,20 @@ class cuda_capture final : public graph_capture {
     random_state captured, now;
   };
 
+  struct kept {
+    handle<storage> memory;
+    bool written = false;
+  };
+
   [[nodiscard]] heddle::device device() const noexcept { return home_->device(); }
   [[nodiscard]] cuda_stream& stream() const noexcept { return cuda_state(stream_); }
-  void leave() noexcept {
+  /// Ends the recording; the run-time's answer.
+  cudaError_t leave() noexcept {
     stream().set_capture(nullptr);
     current_state(device()) = before_;
+    const cudaError_t code = cudaStreamEndCapture(stream().get(), &graph_);
+    released_chunks::instance().end_capture();
+    return code;
   }
   [[nodiscard]] cudaGraphNode_t last_node() const {
     cudaStreamCaptureStatus status{};
@@ -254,11 +359,20 @@ class cuda_capture final : public graph_capture {
   handle<stream_state> stream_;  // that records
   stream_state* before_ = nullptr;
   handle<capture_pool> pool_;
-  std::map<storage*, handle<storage>> kept_;
+  std::map<storage*, kept> kept_;
   std::vector<drawn> draws_;
   cudaGraph_t graph_ = nullptr;
   cudaGraphExec_t exec_ = nullptr;
 };
+
+inline void captured_storage::record_stream(stream_state& user) {
+  const graph_capture* const into = static_cast<cuda_stream&>(user).get_capture();
+  if (into == nullptr) {
+    pool_->record_stream(user);
+  } else if (static_cast<const cuda_capture*>(into)->pool() != pool_.get()) {
+    user.keep(*this);
+  }
+}
 
 /// The capture that this thread's work for a CUDA device goes to, or null.
 inline cuda_capture* current_cuda_capture() noexcept {

@@ -23,6 +23,20 @@ inline cuda_arena& cuda_arena_of(int index) noexcept {
   return arenas[index];
 }
 
+/// Captures that run. Waiting for a whole device, and freeing memory outside of a stream's order,
+/// would end them.
+inline std::atomic<int>& running_captures() noexcept {
+  static constinit std::atomic<int> count{0};
+  return count;
+}
+/// Waits for the current device; false where that cannot be.
+inline bool synchronize_device() noexcept {
+  if (running_captures().load(std::memory_order_acquire) > 0) return false;
+  const cudaError_t code = cudaDeviceSynchronize();
+  note_cuda(code);
+  return code == cudaSuccess;
+}
+
 /// Throws cuda_error where the run-time is of another major version than the headers.
 inline void check_versions(const char* function) {
   int found = 0;
@@ -116,10 +130,7 @@ class cuda_storage final : public storage, public pooled {
   void record_stream(stream_state& user) override {
     if (&user == home_.get()) [[likely]]
       return;
-    if (graph_capture* const into = static_cast<cuda_stream&>(user).get_capture()) {
-      into->keep(*this);
-      return;
-    }
+    if (static_cast<cuda_stream&>(user).get_capture() != nullptr) return user.keep(*this);
     lock hold(guard_);
     for (const handle<stream_state>& known : users_) {
       if (known.get() == &user) return;
@@ -150,7 +161,7 @@ class cuda_storage final : public storage, public pooled {
       }
     }
     // Without an order the memory would be used by two.
-    if (!ordered) ordered = cudaDeviceSynchronize() == cudaSuccess;
+    if (!ordered) ordered = synchronize_device();
     if (ordered && cuda_arena_of(index).prepared.load(std::memory_order_acquire) == 1) {
       note_cuda(cudaFreeAsync(data(), cuda_state(home_).get()));
     } else if (ordered) {
@@ -180,7 +191,7 @@ inline handle<storage> allocate_cuda(std::size_t bytes, device where) {
     if (code == cudaErrorMemoryAllocation) {
       // what other streams have freed may be waiting for their work, or be of the wrong size
       static_cast<void>(cudaGetLastError());
-      check_cuda(cudaDeviceSynchronize(), "allocate");
+      if (!synchronize_device()) check_cuda(cudaStreamSynchronize(stream), "allocate");
       cudaMemPool_t pool = nullptr;
       if (pooled && cudaDeviceGetDefaultMemPool(&pool, index) == cudaSuccess) {
         note_cuda(cudaMemPoolTrimTo(pool, 0));

@@ -84,9 +84,7 @@ class cuda_stream final : public stream_state {
   }
 
   void synchronize() override {
-    if (capture_ != nullptr) {
-      refuse_capture("waits for the device, where nothing runs yet; read results after a replay");
-    }
+    if (capture_ != nullptr) refuse_capture(waits);
     const cuda_device_scope scope(device().index, "synchronize");
     check_cuda(cudaStreamSynchronize(stream_), "synchronize");
     sweep();
@@ -94,14 +92,14 @@ class cuda_stream final : public stream_state {
   }
 
   handle<event_state> record() override {
-    if (capture_ != nullptr) refuse_capture(one_stream);
+    if (capture_ != nullptr) refuse_capture(orders);
     const cuda_device_scope scope(device().index, "event::record");
     return make_handle<cuda_event>(stream_);
   }
 
   /// A host device's event is waited for here: the run-time cannot.
   void wait(const handle<event_state>& point) override {
-    if (capture_ != nullptr) refuse_capture(one_stream);
+    if (capture_ != nullptr) refuse_capture(orders);
     const cuda_device_scope scope(device().index, "event::wait");
     if (void* native = point->native()) {
       check_cuda(cudaStreamWaitEvent(stream_, static_cast<cudaEvent_t>(native), 0), "event::wait");
@@ -125,8 +123,20 @@ class cuda_stream final : public stream_state {
     return words_;
   }
 
+  static constexpr const char* orders =
+      "orders its stream among others; a graph holds the work of one";
+  static constexpr const char* waits =
+      "waits for the device, where nothing runs yet; read results after a replay";
+
   /// Has the kernels of this stream use another's words.
   void lend_words(handle<stream_state> owner) noexcept { words_of_ = std::move(owner); }
+  void keep(storage& used) override {
+    if (capture_ != nullptr) capture_->keep(used);
+  }
+  /// Told of memory that a launch writes.
+  void note_written(storage* used) const {
+    if (capture_ != nullptr && used != nullptr) capture_->note_written(*used);
+  }
   /// What its work is recorded into instead of running, or null.
   [[nodiscard]] graph_capture* get_capture() const noexcept { return capture_; }
   void set_capture(graph_capture* into) noexcept { capture_ = into; }
@@ -152,9 +162,6 @@ class cuda_stream final : public stream_state {
   }
 
  private:
-  static constexpr const char* one_stream =
-      "orders its stream among others; a graph holds the work of one";
-
   /// A task in the stream. It is deleted by the stream's users: what it holds may use the run-time,
   /// which the threads of host functions must not.
   struct host_call : pooled {

@@ -193,7 +193,7 @@ template <class Program, access Access, int Groups>
                       dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(team)), 0,
                       arguments, [write = into->scalars](changed& to) {
                         double now[heddle::detail::graph_capture::most_scalars];
-                        write(now);
+                        write->write(now);
                         for (int i = 0; i < program_arguments<Program>::scalar_count; ++i) {
                           to.program.scalars[i].floating = now[i];
                         }

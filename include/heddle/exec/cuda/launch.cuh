@@ -199,6 +199,7 @@ void run_program(const launch& given, int inputs, int outputs, storage* const* o
   detail::cuda_stream& state = detail::cuda_state(queue);
   for (int i = 0; i < inputs + outputs; ++i) {
     if (owners[i] != nullptr) owners[i]->record_stream(state);
+    if (i >= inputs) state.note_written(owners[i]);
   }
   const detail::zeros_in_place<Program> zeros(given, owners, state);
   launch l = given;

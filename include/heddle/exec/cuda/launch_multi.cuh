@@ -30,6 +30,9 @@ void run_multi_program(const multi_group<Operands>* groups, std::size_t count,
     for (storage* owner : groups[k].owners) {
       if (owner != nullptr) owner->record_stream(state);
     }
+    for (std::size_t i = 0; i < plan_of<Program>.sizes.outputs; ++i) {
+      state.note_written(groups[k].owners[plan_of<Program>.outputs[i].slot]);
+    }
   }
   const multi_launches<Program, Operands, per_launch> launches(groups, count, scalars, team,
                                                                detail::blocks_for(where.index));

@@ -287,9 +287,9 @@ class walker {
   void for_each_row_value(const call_site& site, F f) {
     for (int i = site.outputs(); i < site.end(); ++i) {
       const cursor& c = s_.cursors[i];
-      const reduction_info& r = s_.plan->reductions[c.reduction];
-      if (c.where == place::row_value) f(c.reduction, r, chunk_lanes);
-      if (c.where == place::lanes) f(c.reduction, r, std::int64_t{1});
+      if (c.where != place::row_value && c.where != place::lanes) continue;
+      const std::int64_t count = c.where == place::lanes ? 1 : chunk_lanes;
+      f(c.reduction, s_.plan->reductions[c.reduction], count);
     }
   }
 

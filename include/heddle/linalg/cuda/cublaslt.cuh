@@ -313,6 +313,7 @@ inline bool run(dtype type, const product& p, const product_operand& a, const pr
   for (const product_operand* each : {&a, &b, &c, &epilogue.bias, &epilogue.aux}) {
     if (each->memory != nullptr) each->memory->record_stream(*queue);
   }
+  cuda_state(queue).note_written(c.memory);
   const std::int64_t count = p.batches() * p.m * p.n;
   if (count == 0) return true;
   if (p.k == 0) {

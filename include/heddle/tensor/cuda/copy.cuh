@@ -169,6 +169,7 @@ inline void copy_from_cuda(const copy_shape& s, const element_range& to,
                            const element_range& from) {
   const device source = from.held->device();
   const handle<stream_state> queue = state_of(current_stream(source));
+  if (cuda_state(queue).get_capture() != nullptr) refuse_capture(cuda_stream::waits);
   const cuda_device_scope scope(source.index, "copy");
   handle<storage> packed;
   const std::byte* const data = dense_source(s, from, source, *queue, packed);
@@ -235,6 +236,7 @@ inline void copy_cuda(const element_range& to, const element_range& from,
   const handle<stream_state> queue = state_of(current_stream(source));
   const cuda_device_scope scope(source.index, "copy");
   to.held->record_stream(*queue);
+  cuda_state(queue).note_written(to.held.get());
   from.held->record_stream(*queue);
   copy_within(s, {static_cast<std::byte*>(to.data), to.strides},
               {static_cast<std::byte*>(from.data), from.strides}, 0, cuda_state(queue).get());
@@ -250,6 +252,7 @@ inline void fill_cuda(const element_range& to, const void* element, const std::i
   std::uint64_t bits = 0;
   std::memcpy(&bits, element, element_size);
   to.held->record_stream(*queue);
+  cuda_state(queue).note_written(to.held.get());
   copy_within(s, {static_cast<std::byte*>(to.data), to.strides}, {nullptr, nullptr}, bits,
               cuda_state(queue).get());
 }
