@@ -77,3 +77,18 @@ TEST_CASE("a compiled second derivative is one kernel") {
   first.backward(g);
   CHECK(p.kernels() == 1);
 }
+
+TEST_CASE("gradients have their operands' extents where no value of them is needed") {
+  const auto v = randn<double, 3>({2, 3, 4});
+  const tensor<double, 2> seed{{1, 2, 3}, {4, 5, 6}};
+  const auto of_rows = evaluate(vjp(fused([](auto t) { return mean<-1>(t); }), seed, v));
+  REQUIRE(of_rows.extents() == v.extents());
+  for (std::int64_t k = 0; k < 4; ++k) CHECK(of_rows(1, 2, k) == 6.0 / 4);
+  const auto of_columns = evaluate(
+      vjp(fused([](auto t) { return sum<0>(t); }), tensor<double, 2>(randn<double, 2>({3, 4})), v));
+  CHECK(of_columns.extents() == v.extents());
+  const auto of_all =
+      evaluate(vjp(fused([](auto t) { return mean(t); }), tensor<double, 0>(2.4), v));
+  REQUIRE(of_all.extents() == v.extents());
+  CHECK(of_all(1, 2, 0) == doctest::Approx(0.1));
+}

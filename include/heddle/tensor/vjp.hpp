@@ -10,17 +10,18 @@ namespace heddle::inline v0 {
 
 namespace detail {
 
-/// Records the nodes of a graph in a trace. operands[k]: what stands for operand slot k. The
-/// classes of its axes are those of the operands' positions. Returns one symbol per root, by output
-/// slot.
+/// Records the nodes of a graph in a trace. operands[k]: what stands for operand slot k, whose
+/// shape root k has. The classes of its axes are those of the operands' positions. Returns one
+/// symbol per root, by output slot.
 template <int Roots>
 constexpr symbol_pack<Roots> import_graph(graph::builder& b, const graph::graph& g,
                                           const symbol* operands) {
   std::uint8_t classes[graph::max_axes] = {};
   for (std::uint8_t& c : classes) c = symbol::no_axis;
   for (const graph::node& n : g.nodes) {
-    if (n.code != op::input) continue;
-    const symbol& s = operands[n.a];
+    // an operand whose values are not needed is in the graph by its gradient alone
+    if (n.code != op::input && n.code != op::store) continue;
+    const symbol& s = operands[n.code == op::store ? n.b : n.a];
     for (int p = 0; p < s.rank; ++p) {
       const unsigned axis = graph::map_axis(static_cast<graph::axis_map>(n.extra), p);
       if (axis >= graph::max_axes || s.axis[p] == symbol::no_axis) continue;
