@@ -299,7 +299,7 @@ class optimizer {
       heddle::detail::graph_capture* const into =
           where.is_cuda() ? heddle::detail::this_thread_capture : nullptr;
       {
-        const captured_launch launch(*this, into, pending_[first].of, scalars);
+        const captured_launch<Scalars> launch(*this, into, pending_[first].of, scalars);
         update(std::type_identity<V>{}, where, groups_, scalars(steps));
       }
       for (std::size_t i = first; i < pending_.size(); ++i) {
