@@ -27,7 +27,7 @@ class set_device {
 };
 
 /// Memory of graphs that are gone, until no capture runs.
-class released_chunks {
+class released_chunks : pooled {
  public:
   static released_chunks& instance() {
     static released_chunks& one = *new released_chunks;  // outlives the run-time
@@ -201,7 +201,9 @@ class cuda_capture final : public graph_capture {
       // what the graph kept may go when no replay reads it any more; without an answer it stays
       const cudaError_t code = cudaStreamSynchronize(cuda_state(home_).get());
       note_cuda(code);
-      if (code != cudaSuccess) static_cast<void>(new auto(std::move(kept_)));
+      if (code != cudaSuccess) {
+        for (auto& [place, used] : kept_) static_cast<void>(used.memory.detach());
+      }
       note_cuda(cudaGraphExecDestroy(exec_));
     }
     if (graph_ != nullptr) note_cuda(cudaGraphDestroy(graph_));
