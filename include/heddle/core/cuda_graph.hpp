@@ -51,10 +51,9 @@ inline handle<graph_capture> new_capture(device where) {
 /// * What the host does in the step is done once, while it is captured: a scheduler steps between
 ///   replays, not in the step. Whether a gradient is made or added to is decided then, too: drop
 ///   gradients at the begin of the step, or have them before.
-/// * A graph holds the work of one stream. A step that waits for the device (`item`, `print`),
-/// copies
-///   to or from the host, or uses another device or stream is refused by a state_error. Gradients
-///   of a step that was refused have no values: drop them.
+/// * A graph holds the work of one stream. A step that waits for the device (`item`, `print`), one
+///   that copies to or from the host, and one that uses another device or stream is refused by a
+///   state_error. Gradients of a step that was refused have no values: drop them.
 /// * One thread at a time may replay.
 ///
 /// Memory is given back when the graph and all tensors in it are gone.
