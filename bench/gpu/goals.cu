@@ -5,7 +5,7 @@
 //   G3: layer norm with gamma and beta, f32 and bf16, 4096 x 16384, forward and backward.
 //   G4: an AdamW step of 335 million parameters, f32.
 //   G5: bf16 GEMM + bias + gelu, 8192 x 4096 x 4096.
-//   G6: a small statement, eager.
+//   G6: a small statement, eager and 100 of them in a graph.
 // One JSON line a case, as each ends:
 //   {"goal": "G1", "name": "...", "unit": "s", "heddle": x, "limit": y, "bytes": n}
 // `limit` is the time in which a device-to-device copy of the same run moves as many bytes, or for
@@ -182,6 +182,13 @@ void small_statements() {
   const auto y = empty<float, 1>({1024}, cuda(0));
   const double time = seconds([&] { assign(y, x * 2 + 1); }, 15, 1000);
   print("G6", "x * 2 + 1, 1024 elements, eager (limit: 3 us)", time, 3e-6, 0);
+  constexpr int in_graph = 100;
+  const cuda_graph replayed(cuda(0), [&] {
+    for (int i = 0; i < in_graph; ++i) assign(y, x * 2 + 1);
+  });
+  const double whole = seconds([&] { replayed.replay(); }, 15, 20);
+  print("G6", "x * 2 + 1, 1024 elements, one of 100 in a graph (limit: 1.2 us)", whole / in_graph,
+        1.2e-6, 0);
 }
 
 }  // namespace

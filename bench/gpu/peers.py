@@ -23,7 +23,7 @@ DEVICE = "cuda"
 WANTED = sys.argv[1:] or ["G1", "G2", "G3", "G4", "G5", "G6"]
 
 
-def seconds(call, groups=15, calls=4):
+def seconds(call, groups=15, calls=4, pieces=1):
     for _ in range(3):
         call()
     torch.cuda.synchronize()
@@ -35,7 +35,7 @@ def seconds(call, groups=15, calls=4):
             call()
         end.record()
         end.synchronize()
-        times.append(1e-3 * begin.elapsed_time(end) / calls)
+        times.append(1e-3 * begin.elapsed_time(end) / calls / pieces)
     return statistics.median(times)
 
 
@@ -119,6 +119,18 @@ def small_statements():
     y = torch.empty_like(x)
     report("G6", "x * 2 + 1, 1024 elements, eager (limit: 3 us)",
            lambda: torch.add(torch.mul(x, 2, out=y), 1, out=y), calls=1000)
+    in_graph = 100
+    graph, compiled_graph = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+    compiled = torch.compile(lambda: torch.add(torch.mul(x, 2, out=y), 1, out=y))
+    compiled()
+    with torch.cuda.graph(graph):
+        for _ in range(in_graph):
+            torch.add(torch.mul(x, 2, out=y), 1, out=y)
+    with torch.cuda.graph(compiled_graph):
+        for _ in range(in_graph):
+            compiled()
+    report("G6", "x * 2 + 1, 1024 elements, one of 100 in a graph (limit: 1.2 us)", graph.replay,
+           compiled_graph.replay, calls=20, pieces=in_graph)
 
 
 for goal, cases in (("G1", maps), ("G2", rows), ("G3", norms), ("G4", optimizer), ("G5", products),
