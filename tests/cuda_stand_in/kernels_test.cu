@@ -47,7 +47,7 @@ struct launch_plan {
   cudaStream_t beside = nullptr;
   unsigned* ticket_beside = nullptr;
   bool one_result = false;  ///< no, for the same one
-  cuda::launch_limits limits = {.team = 64, .max_blocks = 5};
+  cuda::launch_limits limits = {.team = 64, .max_blocks = 5, .max_blocks_of_maps = 5};
 };
 
 template <class Program>

@@ -26,7 +26,9 @@ bool right_everywhere(double tolerance, const E&... e) {
     for (const fibre_order order :
          {fibre_order::forward, fibre_order::backward, fibre_order::shuffled}) {
       const int blocks = order == fibre_order::forward ? 1 : order == fibre_order::backward ? 3 : 7;
-      const outcome o = run_as({.team = team, .blocks = blocks, .order = order}, e...);
+      body_run how{.team = team, .blocks = blocks, .order = order};
+      if (order == fibre_order::shuffled) how.merged_apart = 1;
+      const outcome o = run_as(how, e...);
       if (!(o.worst <= tolerance) || !o.intact) {
         MESSAGE("team " << team << ", order " << static_cast<int>(order) << ": off by " << o.worst
                         << (o.intact ? "" : ", and wrote beside its output"));
@@ -39,16 +41,21 @@ bool right_everywhere(double tolerance, const E&... e) {
 
 /// Whether a fault is noticed on some team: wrong values, or memory beside the output written.
 template <class... E>
-bool noticed(const team_fault& fault, const E&... e) {
+bool noticed_where(std::int64_t merged_apart, const team_fault& fault, const E&... e) {
   for (const int team : {32, 33, 64, 256}) {
     for (const fibre_order order :
          {fibre_order::forward, fibre_order::backward, fibre_order::shuffled}) {
       body_run how{.team = team, .blocks = 5, .order = order, .fault = fault};
+      how.merged_apart = merged_apart;
       const outcome o = run_as(how, e...);
       if (!(o.worst <= 1e-4) || !o.intact) return true;
     }
   }
   return false;
+}
+template <class... E>
+bool noticed(const team_fault& fault, const E&... e) {
+  return noticed_where(cuda::results_merged_apart, fault, e...);
 }
 
 tensor<float, 2> matrix(std::int64_t rows, std::int64_t columns) {
@@ -260,6 +267,33 @@ TEST_CASE("rows too long for registers are held in the team's memory, as far as 
   CHECK(right_everywhere(1e-5, let([](auto a, auto b) { return a * sum<-1>(a * b, keepdim); },
                                    matrix(3, 2052), matrix(3, 2052))));
   CHECK(noticed({.tail = true}, softmax<-1>(matrix(5, 520))));
+}
+
+TEST_CASE("many partial results are merged by a launch of their own") {
+  const auto x = matrix(67, 1000);
+  const auto run = [&](std::int64_t from, fibre_order order) {
+    tensor<float, 1> columns = zeros<float, 1>({1000});
+    const body_run how{.team = 96, .blocks = 40, .order = order, .merged_apart = from};
+    const body_report report = run_bodies(how, std::tuple{columns}, mean<0>(x));
+    return std::pair{report.merges, columns};
+  };
+  const auto [merges, columns] = run(10'000, fibre_order::forward);
+  CHECK(merges == 1);
+  CHECK(run(1'000'000, fibre_order::forward).first == 0);
+  const auto again = run(10'000, fibre_order::shuffled).second;
+  const auto wanted = evaluate(mean<0>(x));
+  for (std::int64_t i = 0; i < 1000; ++i) {
+    CHECK(again(i) == columns(i));
+    CHECK(std::fabs(columns(i) - wanted(i)) < 1e-5f);
+  }
+  // the one before the ticket is between teams, which fibres do not let apart
+  for (const cuda::site at :
+       {cuda::site::reduce_written, cuda::site::reduce_read, cuda::site::ticket_read}) {
+    INFO("site " << static_cast<int>(at));
+    const team_fault missing{.missing_site = static_cast<int>(at)};
+    CHECK(noticed_where(1, missing, sum<0>(x), amax<0>(x), sum<0>(x * x)));
+  }
+  CHECK(!noticed_where(1, {}, sum<0>(x), amax<0>(x), sum<0>(x * x)));
 }
 
 TEST_CASE("results of two runs are the same bits, whatever the order of blocks and threads") {

@@ -27,6 +27,7 @@ struct body_run {
   team_fault fault = {};
   std::uint64_t seed = 1;
   std::int64_t sorted_rows = 0;  ///< scatters of so many rows sort them; 0: none does
+  std::int64_t merged_apart = cuda::results_merged_apart;
 };
 
 /// What happened.
@@ -38,6 +39,7 @@ struct body_report {
   int blocks = 0;               ///< of the largest launch
   bool held = false;            ///< a launch held rows in the team's memory
   int sorts = 0;                ///< of a scatter's rows
+  int merges = 0;               ///< launches that merge partial results
 };
 
 template <class Program>
@@ -70,9 +72,10 @@ class body_runner {
     cuda::launch_limits l;
     l.team = how.team;
     l.fixed_team = true;
-    l.max_blocks = how.blocks;
+    l.max_blocks = l.max_blocks_of_maps = how.blocks;
     l.row_memory = row_bytes;
     l.sorted_rows = how.sorted_rows;
+    l.merged_apart = how.merged_apart;
     return l;
   }
 
@@ -99,6 +102,9 @@ class body_runner {
           if constexpr (cuda::detail::nest_layout<Program, First>::inner_in_row) {
             launch<First, cuda::access::resident>(arguments, choice);
           }
+      }
+      if constexpr (cuda::detail::keeps_axes<Program, First>()) {
+        if (choice.merge_blocks > 0) merge<First>(arguments, choice);
       }
       if constexpr (cuda::detail::owned_scatter<Program, First>) {
         if (choice.sorted) run_step<First, cuda::sorted_step::shared_sums>(arguments, choice);
@@ -137,6 +143,15 @@ class body_runner {
     run_grid(choice, [&arguments](const auto& team) {
       cuda::run_group<Program, First, Access>(team, arguments);
     });
+  }
+  template <int First>
+  void merge(const cuda::group_arguments<Program, First>& arguments,
+             cuda::detail::nest_choice choice) {
+    ++report_.merges;
+    choice.blocks = choice.merge_blocks;
+    choice.team = cuda::merge_team(choice.team);
+    run_grid(choice,
+             [&arguments](const auto& team) { cuda::run_merge<Program, First>(team, arguments); });
   }
   template <int First, cuda::sorted_step Step>
   void run_step(const cuda::group_arguments<Program, First>& arguments,

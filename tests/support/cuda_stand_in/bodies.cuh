@@ -204,6 +204,29 @@ struct group_kernel {
   }
 };
 
+/// cuda::merge_kernel<Program, First>.
+template <class Program, int First>
+struct merge_kernel {
+  using arguments = cuda::group_arguments<Program, First>;
+
+  static const char* name() {
+    static const std::string text = "merges: " + ops_of<Program>(First, cuda::access::strided);
+    return text.c_str();
+  }
+  static void run_thread(void* context, fibre_block& of, int rank) {
+    const block_run& one = *static_cast<const block_run*>(context);
+    cuda::run_merge<Program, First>(one.member(of, rank),
+                                    *static_cast<const arguments*>(one.arguments));
+  }
+  static void run(const void* with, int blocks, int threads, std::size_t, std::uint64_t seed) {
+    run_grid(name(), with, blocks, threads, cuda::merge_bytes, seed, &run_thread);
+  }
+  static void accesses(const void* with, int blocks, void* context, add_access add) {
+    group_kernel<Program, First, cuda::access::strided>::add_group(
+        *static_cast<const arguments*>(with), blocks, {context, add});
+  }
+};
+
 /// cuda::sorted_kernel<Program, First, Step>.
 template <class Program, int First, cuda::sorted_step Step>
 struct sorted_kernel {
@@ -337,6 +360,14 @@ struct kernel_observer<exec::cuda::kernel_id<Program, First, Access>> {
         stand_in::tell<stand_in::group_kernel<Program, First, Access>>(
             reinterpret_cast<const void*>(&exec::cuda::kernel<Program, First, Access>),
             exec::cuda::block_limit(Access));
+  }
+};
+template <class Program, int First>
+struct kernel_observer<exec::cuda::merge_kernel_id<Program, First>> {
+  static void before_launch() {
+    [[maybe_unused]] static const bool told =
+        stand_in::tell<stand_in::merge_kernel<Program, First>>(
+            reinterpret_cast<const void*>(&exec::cuda::merge_kernel<Program, First>), 256);
   }
 };
 template <class Program, int First, exec::cuda::sorted_step Step>

@@ -150,7 +150,8 @@ struct nest_shape {
   int groups = 1;          ///< groups of a team
   std::int64_t slots = 1;  ///< parts of device memory for partial results: segments, or units
   bool slot_of_unit = false;
-  bool held = false;  ///< rows are read once, and kept in memory that the team shares
+  bool held = false;     ///< rows are read once, and kept in memory that the team shares
+  int merged_apart = 0;  ///< teams whose partial results a launch of its own merges; 0: none does
   int outer_count = 0;
   unsigned row_loops = 0;  ///< which outer loops run within a row, one bit each
   divisor by_segments;

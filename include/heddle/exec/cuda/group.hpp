@@ -44,6 +44,13 @@ struct nests_of_group<Program, First, std::integer_sequence<int, K...>>
 
 }  // namespace detail
 
+/// Threads of a team that merges apart: whole warps.
+constexpr int merge_team(int team) {
+  return (team < usual_team ? team : usual_team) / warp_width * warp_width;
+}
+/// Bytes of row memory that it needs: a value per thread.
+inline constexpr int merge_bytes = 8 * usual_team;
+
 /// The parameters of one launch: the nest First and those that finish it.
 template <class Program, int First>
 struct group_arguments
@@ -98,6 +105,66 @@ HEDDLE_HD void merge_totals(const Team& team, const program_arguments<Program>& 
   (merge_total<Program, Nest, Access, R>(team, program, slots, blocks), ...);
 }
 
+/// Likewise, by all teams of a launch of its own: each has some elements of what is kept, its warps
+/// a part of the slots each.
+template <class Program, int Nest, int R, class Team>
+HEDDLE_HD void merge_apart(const Team& team, const program_arguments<Program>& program,
+                           const nest_shape& shape) {
+  constexpr total_kind how = kind_of_total<Program, Nest, access::strided, R>;
+  if constexpr (how == total_kind::full) {
+    if (team.block() != 0) return;
+    merge_total<Program, Nest, access::strided, R>(team, program, shape.slots, shape.merged_apart);
+  } else if constexpr (how == total_kind::lanes || how == total_kind::memory) {
+    using T = total_type<Program, R>;
+    constexpr op code = total_code<Program, R>;
+    constexpr T none = identity<code, T>();
+    const int parts = team.size() / warp_width;
+    const int part = team.rank() / warp_width, lane = team.rank() % warp_width;
+    const std::int64_t kept = program.kept[R];
+    const std::int64_t begin = shape.slots * part / parts, end = shape.slots * (part + 1) / parts;
+    const T* const from = reinterpret_cast<const T*>(program.partials[R]);
+    T* const of_part = reinterpret_cast<T*>(team.row_memory());
+    for (std::int64_t first = std::int64_t{team.block()} * warp_width; first < kept;
+         first += std::int64_t{team.blocks()} * warp_width) {
+      const std::int64_t e = first + lane;
+      T total = none;
+      if (e < kept) {
+        constexpr int under_way = 8;
+        std::int64_t s = begin;
+        for (; s + under_way <= end; s += under_way) {
+          T next[under_way];
+          HEDDLE_UNROLL
+          for (int u = 0; u < under_way; ++u) next[u] = from[(s + u) * kept + e];
+          HEDDLE_UNROLL
+          for (int u = 0; u < under_way; ++u) total = combine<code>(total, next[u]);
+        }
+        for (; s < end; ++s) total = combine<code>(total, from[s * kept + e]);
+      }
+      of_part[team.rank()] = total;
+      team.template sync<site::reduce_written>();
+      if (part == 0 && e < kept) {
+        for (int k = 1; k < parts; ++k) {
+          total = combine<code>(total, of_part[k * warp_width + lane]);
+        }
+        reinterpret_cast<T*>(program.merged[R])[e] = total;
+      }
+      team.template sync<site::reduce_read>();
+    }
+  }
+}
+template <class Program, int Nest, class Team, int... R>
+HEDDLE_HD void merge_all_apart(const Team& team, const program_arguments<Program>& program,
+                               const nest_shape& shape, std::integer_sequence<int, R...>) {
+  (merge_apart<Program, Nest, R>(team, program, shape), ...);
+}
+
+/// Whether a nest leaves partial results of more than one element each.
+template <class Program, int Nest>
+consteval bool keeps_axes() {
+  return has_total<Program, Nest, access::strided>(total_kind::lanes) ||
+         has_total<Program, Nest, access::strided>(total_kind::memory);
+}
+
 /// The nests from Nest on, by one team.
 template <class Program, int First, int Nest, class Team>
 HEDDLE_HD void finish(const Team& team, const group_arguments<Program, First>& a) {
@@ -115,19 +182,41 @@ HEDDLE_HD void finish(const Team& team, const group_arguments<Program, First>& a
 
 }  // namespace detail
 
+namespace detail {
+
+/// Whether this team is the last of the grid whose results are in device memory.
+template <class Team>
+HEDDLE_HD bool is_last(const Team& team, unsigned* ticket) {
+  team.template sync<site::partials_written>();
+  auto* const last = reinterpret_cast<bool*>(team.scratch() + scratch_bytes);
+  if (team.rank() == 0) *last = team.take_ticket(ticket);
+  team.template sync<site::ticket_read>();
+  return *last;
+}
+
+}  // namespace detail
+
 /// One team's part of a launch.
 template <class Program, int First, access Access, class Team>
 HEDDLE_HD void run_group(const Team& team, const group_arguments<Program, First>& a) {
   detail::nest_body<Program, First, Access, Team>(team, a.program, a.template nest<First>()).run();
   if constexpr (detail::has_terminals<Program, First>()) {
-    team.template sync<site::partials_written>();
-    auto* const last = reinterpret_cast<bool*>(team.scratch() + scratch_bytes);
-    if (team.rank() == 0) *last = team.take_ticket(a.program.ticket);
-    team.template sync<site::ticket_read>();
-    if (!*last) return;
+    if (a.template nest<First>().shape.merged_apart > 0) return;
+    if (!detail::is_last(team, a.program.ticket)) return;
     detail::merge_totals<Program, First, Access>(
         team, a.program, a.template nest<First>().shape.slots, team.blocks(),
         detail::reduction_indices<Program>{});
+    detail::finish<Program, First, First + 1>(team.alone(), a);
+  }
+}
+
+/// One team's part of the launch that merges what the one before has left.
+template <class Program, int First, class Team>
+HEDDLE_HD void run_merge(const Team& team, const group_arguments<Program, First>& a) {
+  detail::merge_all_apart<Program, First>(team, a.program, a.template nest<First>().shape,
+                                          detail::reduction_indices<Program>{});
+  if constexpr (First + 1 < detail::group_end<Program>(First)) {
+    if (!detail::is_last(team, a.program.ticket)) return;
     detail::finish<Program, First, First + 1>(team.alone(), a);
   }
 }

@@ -18,6 +18,10 @@ constexpr int block_limit(access how) {
 constexpr int blocks_at_a_time(access how) {
   return how == access::resident ? resident_teams_at_a_time : usual_teams_at_a_time;
 }
+template <class Program>
+constexpr int blocks_at_a_time(access how) {
+  return how == access::resident ? resident_teams_at_a_time : teams_at_a_time(Program::node_count);
+}
 
 /// Bytes of parameters that a kernel may have.
 #if CUDART_VERSION >= 12010
@@ -38,7 +42,7 @@ __device__ __forceinline__ void run_in_block(const group_arguments<Program, Firs
 
 /// The kernel of the launch that begins with nest First of a program.
 template <class Program, int First, access Access>
-__global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time(Access))
+__global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time<Program>(Access))
     kernel(const __grid_constant__ group_arguments<Program, First> arguments) {
   run_in_block<Program, First, Access>(arguments);
 }
@@ -141,6 +145,33 @@ template <class Program, int First, access Access>
   if constexpr (captured_draws<Program>.count > 0) {
     if (code == cudaSuccess) {
       draw_in_replays<Program>(kernel<Program, First, Access>, blocks, team, shared, arguments);
+    }
+  }
+  return code;
+}
+
+/// The kernel that merges partial results apart.
+template <class Program, int First>
+__global__ void __launch_bounds__(usual_team)
+    merge_kernel(const __grid_constant__ group_arguments<Program, First> arguments) {
+  alignas(16) __shared__ std::byte scratch[scratch_bytes + 16];
+  alignas(16) __shared__ std::byte parts[merge_bytes];
+  const block_team team(scratch, parts, static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x));
+  run_merge<Program, First>(team, arguments);
+}
+template <class Program, int First>
+struct merge_kernel_id {};
+
+template <class Program, int First>
+[[nodiscard]] cudaError_t launch_merge_kernel(const group_arguments<Program, First>& arguments,
+                                              int blocks, int team, cudaStream_t stream) {
+  heddle::detail::kernel_observer<merge_kernel_id<Program, First>>::before_launch();
+  merge_kernel<Program, First>
+      <<<static_cast<unsigned>(blocks), static_cast<unsigned>(team), 0, stream>>>(arguments);
+  const cudaError_t code = cudaPeekAtLastError();
+  if constexpr (captured_draws<Program>.count > 0) {
+    if (code == cudaSuccess) {
+      draw_in_replays<Program>(merge_kernel<Program, First>, blocks, team, {}, arguments);
     }
   }
   return code;

@@ -2,6 +2,8 @@
 // Programs on CUDA devices: from a launch's operands to kernels in a stream.
 #pragma once
 
+#include <climits>
+
 #include <heddle/core/cuda/range.cuh>
 #include <heddle/exec/cuda/kernel.cuh>
 #include <heddle/exec/cuda/prepare.hpp>
@@ -134,6 +136,13 @@ void launch_from(prepared<Program>& ready, const launch& l, int device, cudaStre
         }
     }
     check_cuda(code, "evaluate");
+    if constexpr (keeps_axes<Program, First>()) {
+      if (choice.merge_blocks > 0) {
+        check_cuda(launch_merge_kernel<Program, First>(arguments, choice.merge_blocks,
+                                                       merge_team(choice.team), stream),
+                   "evaluate");
+      }
+    }
     if constexpr (owned_scatter<Program, First>) {
       if (choice.sorted) add_shared_sums<Program, First>(arguments, choice.team, device, stream);
     }
@@ -206,6 +215,8 @@ void run_program(const launch& given, int inputs, int outputs, storage* const* o
   l.inputs = zeros.inputs();
   launch_limits limits;
   limits.max_blocks = detail::blocks_for(where.index);
+  // the device hands blocks out as others end: no round of them is a half one
+  limits.max_blocks_of_maps = INT_MAX;
   limits.row_memory = detail::row_memory_of(where.index);
   if (word_sorter_in_place.load(std::memory_order_acquire) != nullptr) {
     limits.sorted_rows = sorted_scatter_rows;

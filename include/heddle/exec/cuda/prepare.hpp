@@ -11,17 +11,6 @@
 
 namespace heddle::inline v0::exec::cuda {
 
-/// What a division of work aims at.
-struct launch_limits {
-  int team = usual_team;         ///< threads of a team; rows held in registers may want others
-  int max_team = resident_team;  ///< of rows held in registers
-  bool fixed_team = false;       ///< `team` whatever the work (tests)
-  int max_blocks = 1024;
-  std::int64_t max_partial_bytes = partial_bytes;
-  std::int64_t row_memory = 0;   ///< bytes of shared memory that a team may hold rows in
-  std::int64_t sorted_rows = 0;  ///< a scatter of so many rows sorts them; 0: none does
-};
-
 namespace detail {
 
 /// A nest as prepare sees it, without its program's type.
@@ -83,6 +72,7 @@ struct nest_choice {
   int blocks = 1;
   std::int64_t row_bytes = 0;  ///< of shared memory
   bool sorted = false;         ///< a scatter, whose rows are to be sorted
+  int merge_blocks = 0;        ///< of the launch that merges partial results; 0: there is none
 };
 
 constexpr std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -298,6 +288,13 @@ inline nest_choice divide(const nest_tables& t, const host::detail::nest_state& 
   const std::int64_t units = shape.segments * shape.chunks;
   const std::int64_t blocks = ceil_divide(units, shape.groups);
   made.blocks = static_cast<int>(blocks < 1 ? 1 : blocks > most_blocks ? most_blocks : blocks);
+  if ((kept.lanes || kept.memory) && most_blocks > 1 && made.team >= warp_width &&
+      shape.slots > 1 && shape.slots * kept.elements >= limits.merged_apart) {
+    shape.merged_apart = made.blocks;
+    made.merge_blocks =
+        static_cast<int>(std::clamp(ceil_divide(kept.elements, warp_width), std::int64_t{1},
+                                    static_cast<std::int64_t>(most_blocks)));
+  }
   return made;
 }
 
@@ -529,12 +526,15 @@ class prepared {
       const bool finish = detail::is_finish<Program>(Nest);
       launch_limits limits = limits_;
       if (finish) {
-        limits.team = choices_[Nest - 1].team;
+        const detail::nest_choice& before = choices_[Nest - 1];
+        limits.team = before.merge_blocks > 0 ? merge_team(before.team) : before.team;
         limits.fixed_team = true;
       }
+      const nest_info& info = plan_of<Program>.nests[Nest];
+      const int most =
+          info.terminal || info.scatters ? limits.max_blocks : limits.max_blocks_of_maps;
       const bool wide = !finish && detail::can_be_wide(t, s);
-      choices_[Nest] =
-          detail::divide(t, s, wide, limits, finish ? 1 : limits.max_blocks, shapes_[Nest]);
+      choices_[Nest] = detail::divide(t, s, wide, limits, finish ? 1 : most, shapes_[Nest]);
     });
   }
 

@@ -15,7 +15,10 @@ inline constexpr int usual_team = 256;
 /// layer norm's derivative needs over 64.
 inline constexpr int resident_team = 512;
 /// Teams that a multiprocessor should hold at a time. Said, and not left to the assembler, which
-/// would rather spill than take more registers than its own guess.
+/// would rather spill than take more registers than its own guess. Programs of few nodes are faster
+/// with four teams, though some then spill a few of their 64 registers a thread
+/// (docs/results/2026-11-27-gpu.md).
+constexpr int teams_at_a_time(int nodes) { return nodes <= 32 ? 4 : 2; }
 inline constexpr int usual_teams_at_a_time = 2;
 inline constexpr int resident_teams_at_a_time = 1;
 /// Blocks of a grid for each multiprocessor, at most.
@@ -30,6 +33,9 @@ inline constexpr std::int64_t rounds_of_list = 4;
 inline constexpr int row_holders = 2;
 /// Bytes of shared memory that a kernel has of its own and that the system reserves.
 inline constexpr int shared_reserved = 2048;
+/// Partial results from which on they are merged by a launch of their own, by many teams: one team
+/// reads 100 GB a second, and a launch costs it 200 KB.
+inline constexpr std::int64_t results_merged_apart = std::int64_t{1} << 16;
 /// Bytes of partial results, at most.
 inline constexpr std::int64_t partial_bytes = std::int64_t{64} << 20;
 /// Vectors of each operand that a thread has under way, by the operands that it reads: enough bytes
@@ -49,5 +55,18 @@ inline constexpr std::int64_t scatter_owners = 384;
 inline constexpr std::int64_t sorted_scatter_rows = 4096;
 /// Rows of a segment of a sorted scatter, at least.
 inline constexpr std::int64_t sorted_segment_rows = 32;
+
+/// What a division of work aims at.
+struct launch_limits {
+  int team = usual_team;         ///< threads of a team; rows held in registers may want others
+  int max_team = resident_team;  ///< of rows held in registers
+  bool fixed_team = false;       ///< `team` whatever the work (tests)
+  int max_blocks = 1024;
+  int max_blocks_of_maps = 1024;  ///< of nests that leave no partial results
+  std::int64_t max_partial_bytes = partial_bytes;
+  std::int64_t row_memory = 0;   ///< bytes of shared memory that a team may hold rows in
+  std::int64_t sorted_rows = 0;  ///< a scatter of so many rows sorts them; 0: none does
+  std::int64_t merged_apart = results_merged_apart;  ///< so many partial results are
+};
 
 }  // namespace heddle::inline v0::exec::cuda
