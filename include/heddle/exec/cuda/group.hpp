@@ -180,10 +180,6 @@ HEDDLE_HD void finish(const Team& team, const group_arguments<Program, First>& a
   }
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// Whether this team is the last of the grid whose results are in device memory.
 template <class Team>
 HEDDLE_HD bool is_last(const Team& team, unsigned* ticket) {
