@@ -48,7 +48,7 @@ struct operands {
         for (std::size_t k = 0; k < size; ++k) integer[i].push_back(r.below(most));
         o.data = reinterpret_cast<std::byte*>(integer[i].data());
         if (s.type == dtype::i32) {
-          for (std::int64_t& step : o.strides) step *= 2;
+          for (int p = 0; p < s.rank; ++p) o.strides[p] *= 2;
         }
       }
       where.push_back(o);
