@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 
+#include <heddle/autograd/grad.hpp>
 #include <heddle/autograd/record.hpp>
 #include <heddle/exec/host/nontemporal.hpp>
 #include <heddle/nn/functional.hpp>
@@ -239,4 +240,38 @@ TEST_CASE(
   CHECK(exec::plan_of<loss_derivative::program>.sizes.passes == 1);
   CHECK(exec::plan_of<loss_statement::program>.sizes.outputs + 2 ==
         exec::plan_of<detail::recorded_statement<loss_statement>::program>.sizes.outputs);
+}
+
+TEST_CASE("what is kept of rows of 16-bit floats is what it was computed as") {
+  using rows = variable<bfloat16, 2>;
+  using vector = variable<bfloat16, 1>;
+  using statement = exec::statement<decltype(layer_norm(rows{}, vector{}, vector{}))>;
+  using derivative = detail::derivative_of<statement>;
+  CHECK(derivative::kept == 2);
+  for (const auto& value : derivative::kept_values.values) CHECK(value.type == dtype::f32);
+  // the same in 32 bits, of the same numbers
+  generator numbers(5);
+  const tensor<float, 2> x =
+      evaluate(cast<float>(cast<bfloat16>(randn<float, 2>({7, 1000}, numbers) + 3)));
+  const tensor<float, 2> seed =
+      evaluate(cast<float>(cast<bfloat16>(randn<float, 2>({7, 1000}, numbers))));
+  const tensor<float, 1> scale =
+      evaluate(cast<float>(cast<bfloat16>(randn<float, 1>({1000}, numbers))));
+  const auto gradients = [&](auto one) {
+    using T = decltype(one);
+    const variable<T, 2> v(tensor<T, 2>(evaluate(cast<T>(x))));
+    const variable<T, 1> gamma(tensor<T, 1>(evaluate(cast<T>(scale))));
+    const variable<T, 1> beta(tensor<T, 1>(evaluate(cast<T>(scale))));
+    const variable<T, 2> y = layer_norm(v, gamma, beta);
+    const auto found = grad(y, std::tuple(v, gamma), tensor<T, 2>(evaluate(cast<T>(seed))));
+    return std::pair(tensor<float, 2>(evaluate(cast<float>(std::get<0>(found).value()))),
+                     tensor<float, 1>(evaluate(cast<float>(std::get<1>(found).value()))));
+  };
+  const auto narrow = gradients(bfloat16(1));
+  const auto wide = gradients(1.0f);
+  const auto off = [](const auto& a, const auto& b) {
+    return tensor<float, 0>(evaluate(amax(abs(a - b) / (abs(b) + 1e-2)))).item();
+  };
+  CHECK(off(narrow.first, wide.first) < 1.0 / 128);
+  CHECK(off(narrow.second, wide.second) < 1.0 / 128);
 }

@@ -111,7 +111,8 @@ struct derivative_of {
     std::size_t next = 0;
     for (const std::uint16_t id : graph::row_values(nodes.values, Statement::program::node_count)) {
       if (!saves(candidate++)) continue;
-      t.values[next++] = {id, graph::ordered_map(nodes.values[id].varies), nodes.values[id].type};
+      t.values[next++] = {id, graph::ordered_map(nodes.values[id].varies),
+                          compute_dtype(nodes.values[id].type)};
     }
     return t;
   }();
@@ -139,6 +140,15 @@ struct recorded_statement {
       store.type = value.type;
       store.varies = g[value.node].varies;
       store.a = value.node;
+      if (g[value.node].type != value.type) {
+        graph::node cast;
+        cast.code = op::cast;
+        cast.type = value.type;
+        cast.varies = store.varies;
+        cast.a = value.node;
+        store.a = static_cast<std::uint16_t>(g.size());
+        g.nodes.push_back(cast);
+      }
       store.b = static_cast<std::uint16_t>(Statement::output_count + k);
       store.extra = value.map;
       g.nodes.push_back(store);

@@ -27,13 +27,13 @@ constexpr axis_map ordered_map(axis_mask mask) {
 }
 
 /// Reductions whose values are few beside their operands: one for each row, of softmax the maximum
-/// and the sum. A derivative that is given them passes over memory less often.
+/// and the sum. A derivative that is given them passes over memory less often. They are kept in the
+/// dtype that they are computed in.
 constexpr list<std::uint16_t> row_values(const node* nodes, std::size_t count) {
   list<std::uint16_t> found;
   for (std::size_t i = 0; i < count; ++i) {
     const node& n = nodes[i];
-    const bool exact = n.type == dtype::f32 || n.type == dtype::f64;
-    if (is_reduction(n.code) && exact && n.varies != 0 && n.extra != 0) {
+    if (is_reduction(n.code) && is_floating(n.type) && n.varies != 0 && n.extra != 0) {
       found.push_back(static_cast<std::uint16_t>(i));
     }
   }
@@ -171,7 +171,7 @@ constexpr graph differentiate(const graph& forward, const derivative_request& re
       if (value.code != op::sum && differentiated[kept[k]]) continue;
       saved[kept[k]] =
           b.emit({.code = op::input,
-                  .type = value.type,
+                  .type = compute_dtype(value.type),
                   .a = static_cast<std::uint16_t>(static_cast<std::size_t>(request.kept_slot) + k),
                   .extra = ordered_map(value.varies)});
     }
