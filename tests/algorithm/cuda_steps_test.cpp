@@ -121,7 +121,7 @@ template <class From, class To, class Sum>
 void run_scan(const steps::scan_arguments<From, To, Sum>& a, int team, int blocks,
               fibre_order order, support::team_fault fault = {}) {
   using block = support::fibre_grid::block;
-  support::fibre_grid grid(team, blocks, order, 7);
+  support::fibre_grid grid(team, blocks, 1, order, 7);
   std::vector<std::vector<Sum>> shared(
       static_cast<std::size_t>(blocks),
       std::vector<Sum>(static_cast<std::size_t>(team), static_cast<Sum>(77)));

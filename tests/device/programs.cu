@@ -102,6 +102,20 @@ struct statement_of<take_gradient, matrix, classes> {
         arguments);                                                                         \
   }
 
+// Rows that are held are launched with the bounds of the program's own, which holds values, too.
+template <class Program>
+using program_of_rows =
+    std::conditional_t<exec::detail::computes_twice<Program>(), exec::holding<Program>, Program>;
+#define HELD_PROGRAM(name, function, ...)                                                          \
+  using name##_held_program = program_of_rows<statement_of<function, __VA_ARGS__>::program>;       \
+  extern "C" __global__ void __launch_bounds__(                                                    \
+      exec::cuda::block_limit(access::held),                                                       \
+      exec::cuda::blocks_at_a_time<name##_held_program>(access::held))                             \
+      name##_held(                                                                                 \
+          const __grid_constant__ exec::cuda::group_arguments<name##_held_program, 0> arguments) { \
+    exec::cuda::run_in_block<name##_held_program, 0, access::held>(arguments);                     \
+  }
+
 DEVICE_PROGRAM(stream_f32, wide, stream_function, matrix, matrix, matrix)
 DEVICE_PROGRAM(stream_f32, strided, stream_function, matrix, matrix, matrix)
 DEVICE_PROGRAM(stream_bf16, wide, stream_function, narrow, narrow, narrow)
@@ -118,6 +132,11 @@ DEVICE_PROGRAM(layer_norm_gradient_f32, resident, layer_norm_gradient, matrix, v
 DEVICE_PROGRAM(layer_norm_gradient_f32, wide, layer_norm_gradient, matrix, vector, matrix)
 DEVICE_PROGRAM(cross_entropy_f32, resident, cross_entropy_mean, matrix, classes)
 DEVICE_PROGRAM(cross_entropy_f32, wide, cross_entropy_mean, matrix, classes)
+HELD_PROGRAM(softmax_f32, softmax_rows, matrix)
+HELD_PROGRAM(softmax_bf16, softmax_rows, narrow)
+HELD_PROGRAM(layer_norm_f32, layer_norm_rows, matrix, vector, vector)
+HELD_PROGRAM(layer_norm_gradient_f32, layer_norm_gradient, matrix, vector, matrix)
+HELD_PROGRAM(cross_entropy_f32, cross_entropy_mean, matrix, classes)
 DEVICE_PROGRAM(column_sums_f32, wide, column_sums, matrix)
 DEVICE_PROGRAM(total_f32, wide, total, matrix, matrix)
 DEVICE_PROGRAM(take_gradient_f32, wide, take_gradient, matrix, classes)

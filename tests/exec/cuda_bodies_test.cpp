@@ -28,6 +28,7 @@ bool right_everywhere(double tolerance, const E&... e) {
       const int blocks = order == fibre_order::forward ? 1 : order == fibre_order::backward ? 3 : 7;
       body_run how{.team = team, .blocks = blocks, .order = order};
       if (order == fibre_order::shuffled) how.merged_apart = 1;
+      if (order != fibre_order::forward) how.members = 4;
       const outcome o = run_as(how, e...);
       if (!(o.worst <= tolerance) || !o.intact) {
         MESSAGE("team " << team << ", order " << static_cast<int>(order) << ": off by " << o.worst
@@ -269,6 +270,95 @@ TEST_CASE("rows too long for registers are held in the team's memory, as far as 
   CHECK(noticed({.tail = true}, softmax<-1>(matrix(5, 520))));
 }
 
+TEST_CASE("teams share rows that are long, or few, and each holds a part") {
+  const auto members = [](const body_run& how, const auto&... e) {
+    return run_as(how, e...).members;
+  };
+  const auto x = matrix(5, 2080);
+  const body_run eight{.team = 32, .blocks = 16, .members = 8};
+  CHECK(members(eight, softmax<-1>(x)) == 8);
+  CHECK(members({.team = 32, .blocks = 16, .members = 8, .wanted_rows = 5000},
+                softmax<-1>(matrix(20, 2080))) == 2);
+  // as many as the grid has, and none whose every thread would not have a vector
+  CHECK(members({.team = 32, .blocks = 5, .members = 8}, softmax<-1>(x)) == 4);
+  CHECK(members(eight, softmax<-1>(matrix(5, 520))) == 4);
+  // few rows: more teams than their memory asks for
+  CHECK(members({.team = 32, .blocks = 16, .members = 8, .wanted_rows = 1 << 20}, softmax<-1>(x)) ==
+        4);
+  for (const fibre_order order :
+       {fibre_order::forward, fibre_order::backward, fibre_order::shuffled}) {
+    for (const int blocks : {8, 16, 40}) {
+      body_run how = eight;
+      how.order = order;
+      how.blocks = blocks;
+      CHECK(run_as(how, softmax<-1>(x)).worst <= 1e-5);
+      CHECK(run_as(how, cross_entropy(x, tensor<std::int64_t, 1>(full<std::int64_t, 1>({5}, 2079))))
+                .worst <= 1e-5);
+      CHECK(run_as(how, layer_norm_gradient(x, vector(2080), matrix(5, 2080))).worst <= 3e-5);
+      CHECK(
+          run_as(how, layer_norm_gradient(matrix(5, 2071), vector(2071), matrix(5, 2071))).worst <=
+          3e-5);
+    }
+  }
+}
+
+TEST_CASE("what several passes need at a cost is computed once where rows are held") {
+  const auto holds = [](const auto& e) { return run_as({.team = 32, .blocks = 2}, e).values_held; };
+  CHECK(holds(softmax<-1>(matrix(5, 520))));
+  CHECK_FALSE(holds(softmax<-1>(matrix(5, 64))));                            // in registers
+  CHECK_FALSE(holds(softmax<-1>(matrix(2, 8256))));                          // too long
+  CHECK_FALSE(holds(layer_norm(matrix(5, 520), vector(520), vector(520))));  // nothing costs
+  // in the place of x, beside it, and where 16-bit floats leave no place
+  const auto x = matrix(5, 520);
+  CHECK(right_everywhere(1e-5, let(
+                                   [](auto v) {
+                                     const auto e = exp(v - amax<-1>(v, keepdim));
+                                     return v * e / sum<-1>(e, keepdim);
+                                   },
+                                   x)));
+  CHECK(right_everywhere(1e-2, softmax<-1>(tensor<bfloat16, 2>(evaluate(cast<bfloat16>(x))))));
+}
+
+TEST_CASE("lanes divided by one value: the nearest quotients, whatever the value") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> special{0.0f,   -0.0f,           1.0f,   -3.0f,  1e-45f,   -1e-40f,
+                                   1e-30f, 1e30f,           3e38f,  -2e38f, infinity, -infinity,
+                                   NAN,    1.17549435e-38f, 7e-20f, 1e18f};
+  const auto x = empty<float, 2>({16, 16});
+  const auto y = empty<float, 2>({16, 1});
+  for (std::int64_t i = 0; i < 16; ++i) {
+    y(i, 0) = special[static_cast<std::size_t>(i)];
+    for (std::int64_t k = 0; k < 16; ++k) x(i, k) = special[static_cast<std::size_t>(k)];
+  }
+  const tensor<float, 2> want = evaluate(x / y);
+  auto got = empty_like(want);
+  run_bodies({.team = 32, .blocks = 2}, std::tuple{got}, x / y);
+  const auto same = [](float a, float b) {
+    if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b);
+    if (std::isinf(a) || std::isinf(b) || a == 0) return a == b;
+    return std::fabs(a - b) <= 1.2e-7f * std::fabs(a) || std::fabs(a - b) <= 3e-45f;
+  };
+  for (std::int64_t i = 0; i < 16; ++i) {
+    for (std::int64_t k = 0; k < 16; ++k) {
+      CAPTURE(x(i, k));
+      CAPTURE(y(i, 0));
+      CAPTURE(got(i, k));
+      CHECK(same(want(i, k), got(i, k)));
+    }
+  }
+  // ordinary numbers: to the bit
+  const auto numerators = matrix(9, 1000);
+  const tensor<float, 2> divisors = evaluate(matrix(9, 1) * 7.0);
+  const tensor<float, 2> exact = evaluate(numerators / divisors);
+  auto quotients = empty_like(exact);
+  run_bodies({.team = 32, .blocks = 2}, std::tuple{quotients}, numerators / divisors);
+  int off = 0;
+  for (std::int64_t i = 0; i < 9; ++i) {
+    for (std::int64_t k = 0; k < 1000; ++k) off += exact(i, k) != quotients(i, k) ? 1 : 0;
+  }
+  CHECK(off == 0);
+}
+
 TEST_CASE("many partial results are merged by a launch of their own") {
   const auto x = matrix(67, 1000);
   const auto run = [&](std::int64_t from, fibre_order order) {
@@ -325,7 +415,8 @@ TEST_CASE("aligned operands take the wide bodies, short rows the resident one, o
   CHECK(body_of(matrix(8, 127) + vector(127)) == cuda::access::strided);  // rows are not aligned
   CHECK(body_of(matrix(8, 127) + 1.0) == cuda::access::wide);             // one long run
   CHECK(body_of(softmax<-1>(x)) == cuda::access::resident);
-  CHECK(body_of(softmax<-1>(matrix(4, 2048))) == cuda::access::wide);
+  CHECK(body_of(softmax<-1>(matrix(4, 2048))) == cuda::access::held);
+  CHECK(body_of(softmax<-1>(matrix(2, 16384))) == cuda::access::wide);  // more than 32 KiB
 }
 
 TEST_CASE("each barrier left out is noticed") {
@@ -334,8 +425,10 @@ TEST_CASE("each barrier left out is noticed") {
     return team_fault{.missing_site = static_cast<int>(at)};
   };
   // a row reduction of the whole team: its two barriers
-  CHECK(noticed(missing(cuda::site::reduce_written), softmax<-1>(matrix(9, 3000))));
-  CHECK(noticed(missing(cuda::site::reduce_read), softmax<-1>(matrix(9, 3000))));
+  CHECK(noticed(missing(cuda::site::reduce_written), softmax<-1>(matrix(9, 3001))));
+  CHECK(noticed(missing(cuda::site::reduce_read), softmax<-1>(matrix(9, 3001))));
+  // and of teams that hold rows: one
+  CHECK(noticed(missing(cuda::site::values_sent), softmax<-1>(matrix(9, 3000))));
   // partial results, the ticket, what finishes
   CHECK(noticed(missing(cuda::site::partials_written), sum<0>(x)));
   CHECK(noticed(missing(cuda::site::ticket_read), sum<0>(x)));
@@ -347,10 +440,11 @@ TEST_CASE("each barrier left out is noticed") {
 
 TEST_CASE("a tail of one lane too many is noticed in every body") {
   const team_fault tail{.tail = true};
-  CHECK(noticed(tail, matrix(1, 131) + 1.0));                           // wide map
-  CHECK(noticed(tail, matrix(3, 130).slice<1>(1, 130) + 1.0));          // strided map
-  CHECK(noticed(tail, sum<1>(matrix(5, 99).slice<1>(1, 99))));          // strided rows
-  CHECK(noticed(tail, softmax<-1>(matrix(5, 61)) + 0.0 * vector(61)));  // resident or strided rows
-  CHECK(noticed(tail, softmax<-1>(matrix(5, 4095))));                   // long rows
-  CHECK(noticed(tail, sum<0>(matrix(5, 61))));                          // kept lanes
+  CHECK(noticed(tail, matrix(1, 131) + 1.0));                            // wide map
+  CHECK(noticed(tail, matrix(3, 130).slice<1>(1, 130) + 1.0));           // strided map
+  CHECK(noticed(tail, sum<1>(matrix(5, 99).slice<1>(1, 99))));           // strided rows
+  CHECK(noticed(tail, softmax<-1>(matrix(5, 61)) + 0.0 * vector(61)));   // resident or strided rows
+  CHECK(noticed(tail, softmax<-1>(matrix(5, 4095))));                    // long rows
+  CHECK(noticed(tail, softmax<-1>(matrix(5, 3004).slice<1>(0, 3001))));  // held rows
+  CHECK(noticed(tail, sum<0>(matrix(5, 61))));                           // kept lanes
 }

@@ -82,7 +82,7 @@ int run_list(const std::vector<parameter>& parameters, int team, int blocks, fib
   const exec::cuda::multi_launches<program, 3, groups_of_launch> launches(
       groups.data(), groups.size(), &rate, team, blocks);
   for (const auto& each : launches.all()) {
-    fibre_grid grid(team, each.blocks, order, 3);
+    fibre_grid grid(team, each.blocks, 1, order, 3);
     CHECK(grid.run([&](fibre_grid::block& block, int b, int rank) {
       const host_team<fibre_grid::block> member(block, rank, b, each.blocks, fault);
       if (each.how == cuda::access::wide) {

@@ -58,6 +58,8 @@ struct outcome {
   double worst = 0;
   bool intact = true;
   bool reported = false;
+  int members = 1;
+  bool values_held = false;
 };
 
 /// Runs a statement by bodies as `how` says and compares it with the host's loops.
@@ -78,6 +80,8 @@ outcome run_as(const body_run& how, const E&... e) {
               const body_report report = run_bodies(how, std::tuple{room.inside...}, e...);
               outcome o;
               o.reported = report.bad_index != std::numeric_limits<std::int64_t>::min();
+              o.members = report.members;
+              o.values_held = report.values_held;
               if (report.waits_for_ever) o.worst = INFINITY;
               ((o.worst = std::max(o.worst, distance(room.inside, want))), ...);
               ((o.intact = o.intact && room.intact()), ...);

@@ -64,24 +64,49 @@ class fibre_grid {
       grid_->progress_ = true;
     }
 
+    int members() const { return grid_->members_; }
+    int member() const { return index_ % grid_->members_; }
+    std::byte* scratch_of(int member) {
+      return grid_->blocks_[static_cast<std::size_t>(index_ - this->member() + member)].scratch();
+    }
+    /// A barrier among all threads of the teams that share rows.
+    void wait_for_members() {
+      block& first = grid_->blocks_[static_cast<std::size_t>(index_ - member())];
+      const int before = first.epoch_of_members_;
+      grid_->progress_ = true;
+      if (++first.arrived_members_ == size_ * members()) {
+        first.arrived_members_ = 0;
+        ++first.epoch_of_members_;
+        return;
+      }
+      while (first.epoch_of_members_ == before) grid_->yield();
+      grid_->progress_ = true;
+    }
+
    private:
     friend class fibre_grid;
     fibre_grid* grid_ = nullptr;
+    int index_ = 0;
     int size_ = 0;
+    int arrived_members_ = 0;
+    int epoch_of_members_ = 0;
     std::vector<std::byte> scratch_;
     std::vector<int> arrived_;
     std::vector<int> epoch_;
     std::vector<std::uint64_t> exchange_;
   };
 
-  fibre_grid(int team, int blocks, fibre_order order, std::uint64_t seed)
+  /// `members` of the blocks share rows.
+  fibre_grid(int team, int blocks, int members, fibre_order order, std::uint64_t seed)
       : team_(team),
+        members_(members),
         order_(order),
         random_(seed),
         fibres_(static_cast<std::size_t>(team * blocks)),
         blocks_(static_cast<std::size_t>(blocks)) {
     for (block& b : blocks_) {
       b.grid_ = this;
+      b.index_ = static_cast<int>(&b - blocks_.data());
       b.size_ = team;
       b.scratch_.assign(cuda::scratch_bytes + 16 + row_bytes, std::byte{0xA5});
       b.arrived_.assign(static_cast<std::size_t>(team) * barrier_kinds, 0);
@@ -156,6 +181,7 @@ class fibre_grid {
   void yield() { swapcontext(&fibres_[static_cast<std::size_t>(running_)].context, &main_); }
 
   int team_;
+  int members_;
   fibre_order order_;
   random_source random_;
   std::vector<fibre> fibres_;
@@ -184,6 +210,10 @@ class thread_scheduler {
   }
   std::byte* scratch() { return scratch_.data(); }
   int size() const { return size_; }
+  int members() const { return 1; }
+  int member() const { return 0; }
+  std::byte* scratch_of(int) { return scratch(); }
+  void wait_for_members() { wait(0, size_, 0); }
   void wait(int first, int count, int kind) {
     place& p = places_[barrier_place(first, kind)];
     std::unique_lock hold(guard_);
@@ -234,6 +264,10 @@ class host_team {
   T shuffle_first(T x, int width) const {
     return exchange(x, rank_ & ~(width - 1), width);
   }
+  template <class T>
+  T shuffle_xor(T x, int mask) const {
+    return exchange(x, rank_ ^ mask, cuda::warp_width);
+  }
   unsigned ballot(bool x, int width) const {
     const int first = rank_ & ~(width - 1);
     const int count = size() - first < width ? size() - first : width;
@@ -248,6 +282,40 @@ class host_team {
   }
   std::byte* scratch() const { return scheduler_->scratch(); }
   std::byte* row_memory() const { return scratch() + cuda::scratch_bytes + 16; }
+  int members() const { return scheduler_->members(); }
+  int member() const { return scheduler_->member(); }
+  static constexpr bool whole_warps = false;
+  /// What exchanges count in holds anything until they are begun.
+  void begin_exchanges() const {
+    if (rank_ == 0) std::memset(row_memory(), 0, 8 * cuda::exchange_words);
+    scheduler_->wait_for_members();
+  }
+  void send(std::uint64_t* place, int member, std::uint64_t x, int number) const {
+    std::byte* const there = scheduler_->scratch_of(member);
+    std::memcpy(there + (reinterpret_cast<std::byte*>(place) - scratch()), &x, sizeof x);
+    sent(there, number).fetch_add(1, std::memory_order_relaxed);
+  }
+  /// A barrier. Where others have come than were said, all is lost.
+  template <cuda::site Site>
+  void await_sent(int number, int count) const {
+    if (static_cast<int>(Site) != fault_.missing_site) scheduler_->wait_for_members();
+    if (rank_ != 0) return;
+    const std::uint64_t came = sent(scratch(), number).exchange(0, std::memory_order_relaxed);
+    if (came != static_cast<std::uint64_t>(count) && fault_.missing_site < 0) {
+      std::memset(row_memory() + 8 * cuda::exchange_words, 0xFF,
+                  8 * static_cast<std::size_t>(count));
+    }
+  }
+  /// What was there is lost at once, and what comes is not there before it is awaited.
+  template <int Bytes>
+  void fetch(std::byte* to, const std::byte* from) const {
+    std::memset(to, 0xA5, Bytes);
+    fetches_.push_back({to, from, Bytes});
+  }
+  void await_fetches() const {
+    for (const fetched& f : fetches_) std::memcpy(f.to, f.from, f.bytes);
+    fetches_.clear();
+  }
   bool take_ticket(unsigned* place) const {
     std::atomic_ref<unsigned> counter(*place);
     if (counter.fetch_add(1, std::memory_order_acq_rel) + 1 != static_cast<unsigned>(blocks_)) {
@@ -263,6 +331,11 @@ class host_team {
   host_team alone() const { return host_team(*scheduler_, rank_, 0, 1, fault_); }
 
  private:
+  static std::atomic_ref<std::uint64_t> sent(std::byte* scratch, int number) {
+    auto* const words = reinterpret_cast<std::uint64_t*>(scratch + cuda::scratch_bytes + 16);
+    return std::atomic_ref<std::uint64_t>(words[number % cuda::exchange_words]);
+  }
+
   template <class T>
   T exchange(T x, int from, int width) const {
     static_assert(sizeof(T) <= 8);
@@ -276,6 +349,13 @@ class host_team {
     return result;
   }
 
+  struct fetched {
+    std::byte* to;
+    const std::byte* from;
+    std::size_t bytes;
+  };
+
+  mutable std::vector<fetched> fetches_;
   Scheduler* scheduler_;
   int rank_;
   int block_;

@@ -28,6 +28,8 @@ struct body_run {
   std::uint64_t seed = 1;
   std::int64_t sorted_rows = 0;  ///< scatters of so many rows sort them; 0: none does
   std::int64_t merged_apart = cuda::results_merged_apart;
+  int members = 1;               ///< teams that may share a row
+  std::int64_t wanted_rows = 0;  ///< bytes from which on they do
 };
 
 /// What happened.
@@ -38,6 +40,8 @@ struct body_report {
   bool waits_for_ever = false;  ///< threads of a team at different barriers
   int blocks = 0;               ///< of the largest launch
   bool held = false;            ///< a launch held rows in the team's memory
+  int members = 1;              ///< teams that shared a row, at most
+  bool values_held = false;     ///< what several passes need was computed once
   int sorts = 0;                ///< of a scatter's rows
   int merges = 0;               ///< launches that merge partial results
 };
@@ -45,8 +49,8 @@ struct body_report {
 template <class Program>
 class body_runner {
  public:
-  body_runner(const exec::launch& l, const body_run& how)
-      : l_(l), how_(how), ready_(l, limits(how)) {
+  body_runner(const exec::launch& l, const body_run& how, bool held = true)
+      : l_(l), how_(how), ready_(l, limits(how, held)) {
     // memory that is not initialised is full of not-a-numbers
     workspace_.assign(static_cast<std::size_t>(ready_.workspace_bytes()) / 4 + 4,
                       std::numeric_limits<float>::quiet_NaN());
@@ -63,19 +67,24 @@ class body_runner {
       if (view.nests[k].scatters) exec::host::detail::clear_scattered(view, view.nests[k], l_);
     }
     run_from<0>();
+    report_.values_held = exec::is_holding<Program>;
     return report_;
   }
   unsigned ticket() const { return ticket_; }
+  bool holds() const { return ready_.holds(); }
 
  private:
-  static cuda::launch_limits limits(const body_run& how) {
+  static cuda::launch_limits limits(const body_run& how, bool held) {
     cuda::launch_limits l;
     l.team = how.team;
     l.fixed_team = true;
     l.max_blocks = l.max_blocks_of_maps = how.blocks;
-    l.row_memory = row_bytes;
+    l.row_memory = held ? row_bytes : 0;
     l.sorted_rows = how.sorted_rows;
     l.merged_apart = how.merged_apart;
+    l.max_members = how.members;
+    l.wanted_row_memory = how.wanted_rows;
+    l.multiprocessors = how.blocks;
     return l;
   }
 
@@ -89,22 +98,29 @@ class body_runner {
       const auto arguments = ready_.template group<First>(l_);
       report_.bodies.push_back(choice.how);
       ++report_.launches;
-      report_.held = report_.held || choice.row_bytes > 0;
+      report_.held = report_.held || choice.how == cuda::access::held;
+      const int members = arguments.template nest<First>().shape.members;
+      if (members > report_.members) report_.members = members;
       if (choice.blocks > report_.blocks) report_.blocks = choice.blocks;
-      switch (choice.how) {
-        case cuda::access::strided:
+      if constexpr (cuda::detail::has_held_body<Program, First>()) {
+        if (choice.how == cuda::access::held) launch<First, cuda::access::held>(arguments, choice);
+      }
+      if constexpr (cuda::detail::has_other_bodies<Program, First>()) {
+        if (choice.how == cuda::access::strided) {
           launch<First, cuda::access::strided>(arguments, choice);
-          break;
-        case cuda::access::wide:
+        } else if (choice.how == cuda::access::wide) {
           launch<First, cuda::access::wide>(arguments, choice);
-          break;
-        default:
-          if constexpr (cuda::detail::nest_layout<Program, First>::inner_in_row) {
+        } else if constexpr (cuda::detail::nest_layout<Program, First>::inner_in_row) {
+          if (choice.how == cuda::access::resident) {
             launch<First, cuda::access::resident>(arguments, choice);
           }
+        }
       }
       if constexpr (cuda::detail::keeps_axes<Program, First>()) {
-        if (choice.merge_blocks > 0) merge<First>(arguments, choice);
+        if (choice.merge_blocks > 0) {
+          merge<First>(arguments, choice);
+          finish<First + 1, decltype(arguments)::end>();
+        }
       }
       if constexpr (cuda::detail::owned_scatter<Program, First>) {
         if (choice.sorted) run_step<First, cuda::sorted_step::shared_sums>(arguments, choice);
@@ -140,9 +156,8 @@ class body_runner {
   template <int First, cuda::access Access>
   void launch(const cuda::group_arguments<Program, First>& arguments,
               const cuda::detail::nest_choice& choice) {
-    run_grid(choice, [&arguments](const auto& team) {
-      cuda::run_group<Program, First, Access>(team, arguments);
-    });
+    run_grid(choice, arguments.template nest<First>().shape.members,
+             [&](const auto& team) { cuda::run_group<Program, First, Access>(team, arguments); });
   }
   template <int First>
   void merge(const cuda::group_arguments<Program, First>& arguments,
@@ -150,20 +165,28 @@ class body_runner {
     ++report_.merges;
     choice.blocks = choice.merge_blocks;
     choice.team = cuda::merge_team(choice.team);
-    run_grid(choice,
+    run_grid(choice, 1,
              [&arguments](const auto& team) { cuda::run_merge<Program, First>(team, arguments); });
+  }
+  template <int Nest, int End>
+  void finish() {
+    if constexpr (Nest < End) {
+      const cuda::detail::nest_choice choice = ready_.choice(Nest);
+      launch<Nest, cuda::access::strided>(ready_.template group<Nest>(l_), choice);
+      finish<cuda::detail::finish_end<Program>(Nest), End>();
+    }
   }
   template <int First, cuda::sorted_step Step>
   void run_step(const cuda::group_arguments<Program, First>& arguments,
                 const cuda::detail::nest_choice& choice) {
-    run_grid(choice, [&arguments](const auto& team) {
+    run_grid(choice, 1, [&arguments](const auto& team) {
       cuda::run_sorted_step<Program, First, Step>(team, arguments);
     });
   }
 
-  /// thread(team) for each thread of the grid.
+  /// thread(team) for each thread of the grid, `members` teams of which share rows.
   template <class Thread>
-  void run_grid(const cuda::detail::nest_choice& choice, const Thread& thread) {
+  void run_grid(const cuda::detail::nest_choice& choice, int members, const Thread& thread) {
     if (how_.threads) {
       // all teams of the grid at once
       std::vector<std::unique_ptr<thread_scheduler>> teams;
@@ -182,7 +205,7 @@ class body_runner {
       for (std::thread& t : blocks) t.join();
       return;
     }
-    fibre_grid grid(choice.team, choice.blocks, how_.order, how_.seed);
+    fibre_grid grid(choice.team, choice.blocks, members, how_.order, how_.seed);
     const bool ended = grid.run([&](fibre_grid::block& block, int b, int rank) {
       thread(host_team<fibre_grid::block>(block, rank, b, choice.blocks, how_.fault));
     });
@@ -215,6 +238,13 @@ body_report run_bodies(const body_run& how, const std::tuple<heddle::tensor<T, R
   l.inputs = inputs;
   l.outputs = outputs;
   l.scalars = b.scalars;
+  if constexpr (exec::detail::computes_twice<program>()) {
+    if (body_runner<program>(l, how).holds()) {
+      body_runner<exec::holding<program>> with_values(l, how);
+      if (with_values.holds()) return with_values.run();
+      return body_runner<program>(l, how, false).run();
+    }
+  }
   return body_runner<program>(l, how).run();
 }
 

@@ -10,8 +10,10 @@
 
 #if defined(__CUDA_ARCH__)
 #define HEDDLE_UNROLL _Pragma("unroll")
+#define HEDDLE_NO_UNROLL _Pragma("unroll 1")
 #else
 #define HEDDLE_UNROLL
+#define HEDDLE_NO_UNROLL
 #endif
 
 #define HEDDLE_INLINE __attribute__((always_inline)) inline

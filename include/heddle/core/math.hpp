@@ -39,12 +39,26 @@ HEDDLE_HD HEDDLE_INLINE bool isnan(T x) {
 /// The larger of x and y; NaN when either is.
 template <class T>
 HEDDLE_HD HEDDLE_INLINE T maximum(T x, T y) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  if constexpr (std::is_same_v<T, float>) {
+    float m;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(m) : "f"(x), "f"(y));
+    return m;
+  }
+#endif
   const T m = x > y ? x : y;  // y where either is NaN
   return x != x ? x : m;
 }
 /// The smaller of x and y; NaN when either is.
 template <class T>
 HEDDLE_HD HEDDLE_INLINE T minimum(T x, T y) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  if constexpr (std::is_same_v<T, float>) {
+    float m;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(m) : "f"(x), "f"(y));
+    return m;
+  }
+#endif
   const T m = x < y ? x : y;
   return x != x ? x : m;
 }

@@ -165,6 +165,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       case cudaDevAttrPageableMemoryAccess:
       case cudaDevAttrManagedMemory:
       case cudaDevAttrIntegrated:
+      case cudaDevAttrClusterLaunch:  // blocks run one after the other
       case cudaDevAttrComputeMode:
       case cudaDevAttrEccEnabled:
       case cudaDevAttrPciBusId:

@@ -112,6 +112,14 @@ cudaError_t cudaLaunchKernel(const void* stub, dim3 grid, dim3 block, void** arg
   return launch(stub, grid, block, arguments, shared_bytes, stream);
 }
 
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* how, const void* stub, void** arguments) {
+  if (how->numAttrs != 0) return cudaErrorNotSupported;  // blocks run one after the other
+  return launch(stub, how->gridDim, how->blockDim, arguments, how->dynamicSmemBytes, how->stream);
+}
+cudaError_t cudaOccupancyMaxActiveClusters(int*, const void*, const cudaLaunchConfig_t*) {
+  return cudaErrorNotSupported;
+}
+
 cudaError_t cudaFuncSetAttribute(const void* stub, cudaFuncAttribute attribute, int value) {
   return call(call_kind::plain, __func__, [&](world& now, hold&) {
     simulator& s = simulator::instance();

@@ -71,7 +71,7 @@ std::string ops_of(int nest, cuda::access how) {
       break;
     }
   }
-  const char* const ways[] = {"strided", "wide", "resident"};
+  const char* const ways[] = {"strided", "wide", "resident", "held"};
   return name + "nest " + std::to_string(nest) + " " + ways[static_cast<int>(how)];
 }
 

@@ -24,6 +24,12 @@ class fibre_block {
   /// group's width, a power of two.
   void wait(int first, int count, int kind);
 
+  // One block runs after the other: none shares rows.
+  [[nodiscard]] static int members() { return 1; }
+  [[nodiscard]] static int member() { return 0; }
+  std::byte* scratch_of(int) { return scratch(); }
+  void wait_for_members() { wait(0, threads_, 0); }
+
  private:
   struct barrier {
     int arrived = 0;

@@ -8,11 +8,12 @@
 
 namespace heddle::inline v0::exec::cuda {
 
-/// How a body reaches its lanes. A program has at most these three bodies.
+/// How a body reaches its lanes. A program has at most these bodies.
 enum class access : std::uint8_t {
-  strided,  ///< element by element, any layout
-  wide,     ///< vectors of 16 bytes: lanes contiguous and aligned
-  resident  ///< likewise, and a row fits one vector a thread: it is read once for all passes
+  strided,   ///< element by element, any layout
+  wide,      ///< vectors of 16 bytes: lanes contiguous and aligned
+  resident,  ///< likewise, and a row fits one vector a thread: it is read once for all passes
+  held       ///< likewise, and a row fits the memory that a team has, or that several have together
 };
 
 namespace detail {
@@ -53,6 +54,7 @@ enum class total_kind : std::uint8_t {
   row,     ///< over a row: read by later passes
   full,    ///< one value: in a register to the end
   lanes,   ///< kept along the lanes, which stay with their thread: in registers
+  held,    ///< likewise, in the team's memory
   memory,  ///< kept otherwise: in the segment's part of device memory
 };
 
@@ -117,6 +119,10 @@ consteval total_kind find_kind(int reduction) {
   if (r.nest != Nest) return total_kind::none;
   if (r.row) return total_kind::row;
   if (r.kept == 0) return total_kind::full;
+  const auto row = nest_layout<Program, Nest>::info.row;
+  if (Access == access::held && keeps_lanes<Program, Nest>(reduction) && (r.kept & ~row) == 0) {
+    return total_kind::held;
+  }
   return keeps_lanes<Program, Nest>(reduction) && lanes_stay<Program, Nest, Access>
              ? total_kind::lanes
              : total_kind::memory;
@@ -144,16 +150,18 @@ consteval bool find_owned_scatter() {
 template <class Program, int Nest>
 inline constexpr bool owned_scatter = find_owned_scatter<Program, Nest>();
 
-/// What becomes of a lane's value: it is stored, added to an element of its own in memory, or not
-/// kept until the vector is complete.
+/// What becomes of a lane's value: it is stored, held or added to an element of its own in memory,
+/// or not kept until the vector is complete.
 enum class lane_use : std::uint8_t { none, stored, added };
 template <class Program, int Nest, access Access>
 consteval lane_use find_use(const output_info& out) {
   if (out.kind == graph::item_kind::store) return lane_use::stored;
+  if (out.kind == graph::item_kind::hold) return lane_use::added;
   if (owned_scatter<Program, Nest>) return lane_use::added;
   if (out.kind != graph::item_kind::terminal_reduction) return lane_use::none;
-  return find_kind<Program, Nest, Access>(out.slot) == total_kind::memory &&
-                 keeps_lanes<Program, Nest>(out.slot)
+  const total_kind how = find_kind<Program, Nest, Access>(out.slot);
+  return how == total_kind::held ||
+                 (how == total_kind::memory && keeps_lanes<Program, Nest>(out.slot))
              ? lane_use::added
              : lane_use::none;
 }
@@ -181,6 +189,7 @@ consteval bool has_terminals() {
 template <class Program, int Nest, access Access, int Pass>
 inline constexpr int unroll_of = [] {
   using layout = nest_layout<Program, Nest>;
+  if (Access == access::held) return held_vectors_under_way;
   if (Access != access::wide || layout::info.scatters) return 1;
   // a row's accumulators along the lanes are those of one vector
   if (layout::info.row != 0 && !layout::inner_in_row) return 1;
@@ -205,6 +214,7 @@ template <class Program, int Nest, access Access, int R>
 inline constexpr int accumulator_lanes = [] {
   switch (kind_of_total<Program, Nest, Access, R>) {
     case total_kind::none:
+    case total_kind::held:
       return 0;
     case total_kind::row:
       return nest_layout<Program, Nest>::inner_in_row ? 1 : vector_width<Program, Nest, Access>;
@@ -290,22 +300,23 @@ consteval bool is_reread(int place) {
   }
   return passes > 1 && is_vector<Program, Nest>(place);
 }
-/// Bytes of a row's lane that later passes read again, of the operands before `place` or all.
+/// The last pass of the nest that reads it.
 template <class Program, int Nest>
-consteval int reread_bytes(int place = nest_layout<Program, Nest>::read_count) {
-  int bytes = 0;
-  for (int i = 0; i < place; ++i) {
-    if (is_reread<Program, Nest>(i)) {
-      bytes += static_cast<int>(size_of(read_of<Program, Nest>(i).type));
-    }
+consteval int last_pass_of(int place) {
+  using layout = nest_layout<Program, Nest>;
+  for (int k = layout::first_pass + layout::pass_count - 1; k > layout::first_pass; --k) {
+    if (pass_reads<Program, Nest>(k, place)) return k;
   }
-  return bytes;
+  return layout::first_pass;
 }
-/// Lanes of a row in shared memory: each operand's begin at a multiple of 16 bytes.
-HEDDLE_HD constexpr std::int64_t held_lanes(std::int64_t inner_extent) {
-  return (inner_extent + 15) / 16 * 16;
+/// Whether it is the same for all rows, as gamma and beta of a layer norm are.
+template <class Program, int Nest>
+consteval bool is_same_for_rows(int place) {
+  const auto domain = nest_layout<Program, Nest>::info.domain;
+  const auto row = nest_layout<Program, Nest>::info.row;
+  const graph::axis_mask moves = graph::mask_of(read_of<Program, Nest>(place).map);
+  return is_vector<Program, Nest>(place) && (moves & domain & ~row) == 0;
 }
-
 /// The cursor of an input or gather node of a pass.
 template <class Program, int Nest>
 consteval int place_of_leaf(int pass, int id) {

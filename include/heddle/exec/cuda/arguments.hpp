@@ -144,13 +144,14 @@ struct nest_shape {
   std::int64_t rows = 1;       ///< product of the parallel outer loops
   std::int64_t row_steps = 1;  ///< product of the outer loops within a row
   std::int64_t segments = 1;
-  std::int64_t chunk = 1;  ///< lanes of a unit
+  std::int64_t chunk = 1;  ///< lanes of a unit; of rows that are held, those of a member
   std::int64_t chunks = 1;
   int width = 1;           ///< threads that share a row: a power of two up to 32, or the team
   int groups = 1;          ///< groups of a team
   std::int64_t slots = 1;  ///< parts of device memory for partial results: segments, or units
   bool slot_of_unit = false;
-  bool held = false;     ///< rows are read once, and kept in memory that the team shares
+  int members = 1;            ///< teams that share a row; more than one: of rows that they hold
+  std::int64_t exchange = 0;  ///< bytes of row memory before the rows, for what members send
   int merged_apart = 0;  ///< teams whose partial results a launch of its own merges; 0: none does
   int outer_count = 0;
   unsigned row_loops = 0;  ///< which outer loops run within a row, one bit each

@@ -4,15 +4,16 @@
 // grid.
 #pragma once
 
-#include <heddle/exec/cuda/nodes.hpp>
+#include <heddle/exec/cuda/totals.hpp>
 
 namespace heddle::inline v0::exec::cuda::detail {
 
 /// One thread's run through its units of a nest.
 template <class Program, int Nest, access Access, class Team>
-class nest_body : nest_nodes<Program, Nest, Access, Team> {
+class nest_body : nest_totals<Program, Nest, Access, Team> {
   using layout = nest_layout<Program, Nest>;
-  using nodes = nest_nodes<Program, Nest, Access, Team>;
+  using totals = nest_totals<Program, Nest, Access, Team>;
+  using nodes = typename totals::nodes;
   using nodes::at_;
   using nodes::begin_;
   using nodes::lanes_;
@@ -24,6 +25,8 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
   using nodes::team_;
   using nodes::totals_;
   using nodes::valid_lanes;
+  using totals::rank_;
+  using totals::writes_;
   using typename nodes::no_vectors;
   using typename nodes::read_places;
   using typename nodes::slots;
@@ -43,14 +46,16 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
  public:
   HEDDLE_HD HEDDLE_INLINE nest_body(const Team& team, const program_arguments<Program>& program,
                                     const arguments_of<Program, Nest>& nest)
-      : nodes(team, program, nest) {
-    rank_ = nest.shape.rank_in_group(team.rank(), team.size());
-  }
+      : totals(team, program, nest) {}
 
   /// All units of this thread's group; partial results are left in device memory.
   HEDDLE_HD HEDDLE_INLINE void run() {
     const nest_shape& shape = nest_.shape;
-    start_totals(reduction_indices<Program>{});
+    this->start_totals(reduction_indices<Program>{});
+    if constexpr (Access == access::held) {
+      run_held();
+      return this->leave_totals(reduction_indices<Program>{});
+    }
     const int group = shape.group_of(team_.rank(), team_.size());
     if (group < shape.groups) {
       const std::int64_t units = shape.segments * shape.chunks;
@@ -61,7 +66,7 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
         run_unit(segment, u - segment * shape.chunks);
       }
     }
-    leave_totals(reduction_indices<Program>{});
+    this->leave_totals(reduction_indices<Program>{});
   }
 
   /// Lanes [begin, begin + lanes) of operands that lie elsewhere, one pointer a cursor.
@@ -97,7 +102,50 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
       }
       run_passes<0>();
     }
-    flush_totals(reduction_indices<Program>{});
+    this->flush_totals(reduction_indices<Program>{});
+  }
+
+  /// All rows of this team and those that share them with it, each its part of the lanes. The next
+  /// row comes into memory while this one is computed.
+  HEDDLE_HD HEDDLE_INLINE void run_held() {
+    const nest_shape& shape = nest_.shape;
+    const std::int64_t segment = team_.block() / shape.members;
+    if (segment >= shape.segments) return;
+    const int member = team_.member();
+    const row_range range(shape, segment);
+    slot_ = segment;
+    begin_ = member * shape.chunk;
+    const std::int64_t rest = shape.inner_extent - begin_;
+    lanes_ = rest <= 0 ? 0 : team_.limit(rest < shape.chunk ? rest : shape.chunk);
+    writes_ = rank_ == 0 && member == 0;
+    this->start_held(reduction_indices<Program>{});
+    team_.begin_exchanges();
+    if (range.begin < range.end) {
+      move_to(range.begin, 0);
+      this->fetch_row(rank_ * vector, team_.size() * vector, read_places{});
+    }
+    for (row_ = range.begin; row_ < range.end; ++row_) {
+      find_next(range.end);
+      if constexpr (uses_coordinates<Program>()) move_to(row_, 0);
+      team_.await_fetches();
+      run_passes<0>();
+      copy_cursors(at_, this->next_.at);
+    }
+    this->flush_held(reduction_indices<Program>{});
+  }
+  /// Where the row behind this one is, before `end`.
+  HEDDLE_HD HEDDLE_INLINE void find_next(std::int64_t end) {
+    this->next_.is_there = row_ + 1 < end;
+    if (!this->next_.is_there) return;
+    std::byte* now[layout::cursor_count == 0 ? 1 : layout::cursor_count];
+    copy_cursors(now, at_);
+    move_to(row_ + 1, 0);
+    copy_cursors(this->next_.at, at_);
+    copy_cursors(at_, now);
+  }
+  HEDDLE_HD HEDDLE_INLINE static void copy_cursors(std::byte** to, std::byte* const* from) {
+    HEDDLE_UNROLL
+    for (int c = 0; c < layout::cursor_count; ++c) to[c] = from[c];
   }
 
   /// Of a scatter: all rows whose index this segment owns, in order, so that sums have one order
@@ -154,32 +202,37 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
   template <int Pass>
   HEDDLE_HD HEDDLE_INLINE void run_pass() {
     using outputs = std::make_integer_sequence<int, pass_of<Pass>.output_count>;
-    start_rows<Pass>(outputs{});
-    const std::int64_t steps = pass_of<Pass>.row_pass ? 1 : nest_.shape.row_steps;
+    this->template start_rows<Pass>(outputs{});
+    constexpr bool one_step = Access == access::held || pass_of<Pass>.row_pass;
+    const std::int64_t steps = one_step ? 1 : nest_.shape.row_steps;
     for (std::int64_t step = 0; step < steps; ++step) {
-      if (nest_.shape.row_steps > 1) move_to(row_, step);
-      begin_memory<Pass>(outputs{});
+      if (Access != access::held && nest_.shape.row_steps > 1) move_to(row_, step);
+      this->template begin_memory<Pass>(outputs{});
       if constexpr (pass_of<Pass>.inner < 0) {
         run_element<Pass>();
       } else {
         run_lanes<Pass>();
       }
-      end_memory<Pass>(outputs{});
+      this->template end_memory<Pass>(outputs{});
     }
-    finish_rows<Pass>(outputs{});
+    this->template finish_rows<Pass>(outputs{});
   }
 
   /// A pass of one element: all threads of the group compute it, the first one writes.
   template <int Pass>
   HEDDLE_HD HEDDLE_INLINE void run_element() {
+    // what a row has one of concerns one warp, the others go on
+    if constexpr (Access == access::held && pass_of<Pass>.row_pass) {
+      if (team_.rank() >= warp_width || team_.member() > 0) return;
+    }
     slots once;
     slots none;
     no_vectors no;
     this->template evaluate<Pass, false>(once, none, no, 0, 0, 1, node_indices<Pass>{});
     written<Pass> results;
-    write_lane<Pass>(results, once, none, 0, 0, rank_ == 0 ? 1 : 0,
+    write_lane<Pass>(results, once, none, 0, 0, writes_ ? 1 : 0,
                      std::make_integer_sequence<int, pass_of<Pass>.output_count>{});
-    put_results<Pass>(results, once, 0, rank_ == 0 ? 1 : 0,
+    put_results<Pass>(results, once, 0, writes_ ? 1 : 0,
                       std::make_integer_sequence<int, pass_of<Pass>.output_count>{});
   }
 
@@ -191,30 +244,42 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
       no_vectors no;
       this->template evaluate<Pass, false>(once, none, no, 0, 0, 1, node_indices<Pass>{});
     }
-    std::int64_t i = rank_ * vector;
+    // what a team holds has few lanes
+    using lane_index = std::conditional_t<Access == access::held, int, std::int64_t>;
+    lane_index i = rank_ * vector;
     if constexpr (Access == access::resident) {
       if (i < lanes_) run_vector<Pass>(once, resident_, i, valid_lanes(i));
     } else {
       constexpr int unroll = unroll_of<Program, Nest, Access, Pass>;
-      const std::int64_t step = static_cast<std::int64_t>(nest_.shape.width) * vector;
+      const lane_index step = static_cast<lane_index>(nest_.shape.width) * vector;
+      const auto lanes = static_cast<lane_index>(lanes_);
       if constexpr (wide) {
         // as long as all vectors are whole, nothing is asked of each
-        for (; i + (unroll - 1) * step + vector <= lanes_; i += unroll * step) {
+        for (; i + (unroll - 1) * step + vector <= lanes; i += unroll * step) {
           vectors loaded[unroll];
           HEDDLE_UNROLL
           for (int u = 0; u < unroll; ++u) {
             this->template load_vectors<Pass>(loaded[u], i + u * step, vector, read_places{});
           }
-          if constexpr (unroll > 1) nodes::loads_are_under_way();
+          if constexpr (unroll > 1 && Access != access::held) nodes::loads_are_under_way();
           HEDDLE_UNROLL
           for (int u = 0; u < unroll; ++u) run_vector<Pass>(once, loaded[u], i + u * step, vector);
+          if constexpr (Access == access::held) {
+            HEDDLE_UNROLL
+            for (int u = 0; u < unroll; ++u) {
+              this->template fetch_next<Pass>(i + u * step, vector, read_places{});
+            }
+          }
         }
       }
-      for (; i < lanes_; i += step) {
+      for (; i < lanes; i += step) {
         vectors loaded;
         const int valid = valid_lanes(i);
         this->template load_vectors<Pass>(loaded, i, valid, read_places{});
         run_vector<Pass>(once, loaded, i, valid);
+        if constexpr (Access == access::held) {
+          this->template fetch_next<Pass>(i, valid, read_places{});
+        }
       }
     }
   }
@@ -277,6 +342,8 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
       } else {
         to = static_cast<element_t<out::value_type>>(x);
       }
+    } else if constexpr (kind == graph::item_kind::hold) {
+      static_cast<result_of_output<Pass, K>&>(results).lanes.of[v] = x;
     } else if constexpr (kind == graph::item_kind::carry) {
       if (v < valid) {
         const std::int64_t lane_offset =
@@ -354,11 +421,15 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
         }
       }
       put<as_vector>(to, lanes, stride, valid);
+    } else if constexpr (out::info.kind == graph::item_kind::hold) {
+      put<wide>(this->template held_value<out::info.slot>(first),
+                static_cast<result_of_output<Pass, K>&>(results).lanes, sizeof(typename out::type),
+                valid);
     } else if constexpr (use_of<Pass, K> == lane_use::added) {
       constexpr int place = output_place<Pass, K>;
       using T = typename out::type;
       auto& lanes = static_cast<result_of_output<Pass, K>&>(results).lanes;
-      std::byte* const to = at_[place] + first * nest_.lane[place];
+      std::byte* to = at_[place] + first * nest_.lane[place];
       if constexpr (out::info.kind == graph::item_kind::scatter) {
         using E = element_t<out::info.type>;
         const table_strides table = program_.written[pass_of<Pass>.first_output + K];
@@ -375,11 +446,17 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
       } else {
         // the buffer is contiguous along the lanes, its parts begin at multiples of a row
         constexpr int r = out::info.slot;
+        std::int64_t stride = nest_.lane[place];
+        if constexpr (kind_of_total<Program, Nest, Access, r> == total_kind::held) {
+          to = this->template held_total<r>(first);
+          stride = sizeof(T);
+        }
         pack<T, vector> before;
-        load<wide>(before, to, nest_.lane[place], valid);
+        load<wide>(before, to, stride, valid);
         HEDDLE_UNROLL
-        for (int v = 0; v < vector; ++v) lanes.of[v] = combiner<r>{}(before.of[v], lanes.of[v]);
-        put<wide>(to, lanes, nest_.lane[place], valid);
+        for (int v = 0; v < vector; ++v)
+          lanes.of[v] = typename totals::template combiner<r>{}(before.of[v], lanes.of[v]);
+        put<wide>(to, lanes, stride, valid);
       }
     }
   }
@@ -397,141 +474,8 @@ class nest_body : nest_nodes<Program, Nest, Access, Team> {
     put<Wide>(to, sums, stride, valid);
   }
 
-  template <int... R>
-  HEDDLE_HD HEDDLE_INLINE void start_totals(std::integer_sequence<int, R...>) {
-    (start_total<R>(), ...);
-  }
-  template <int R>
-  HEDDLE_HD HEDDLE_INLINE void start_total() {
-    constexpr total_kind how = kind_of_total<Program, Nest, Access, R>;
-    if constexpr (how == total_kind::full || how == total_kind::lanes) {
-      totals_.template start<R>();
-    }
-    kept_at_[R] = nullptr;
-  }
-
-  template <int Pass, int... K>
-  HEDDLE_HD HEDDLE_INLINE void start_rows(std::integer_sequence<int, K...>) {
-    (start_row<Pass, K>(), ...);
-  }
-  template <int Pass, int K>
-  HEDDLE_HD HEDDLE_INLINE void start_row() {
-    if constexpr (output<Pass, K>::info.kind == graph::item_kind::row_reduction) {
-      totals_.template start<output<Pass, K>::info.slot>();
-    }
-  }
-  /// Threads that share a row agree on its reductions.
-  template <int Pass, int... K>
-  HEDDLE_HD HEDDLE_INLINE void finish_rows(std::integer_sequence<int, K...>) {
-    (finish_row<Pass, K>(), ...);
-  }
-  template <int Pass, int K>
-  HEDDLE_HD HEDDLE_INLINE void finish_row() {
-    if constexpr (output<Pass, K>::info.kind == graph::item_kind::row_reduction &&
-                  layout::inner_in_row) {
-      constexpr int r = output<Pass, K>::info.slot;
-      auto& total = totals_.template get<r>().of[0];
-      total = reduce_row(team_, total, nest_.shape.width, combiner<r>{});
-    }
-  }
-  template <int R>
-  struct combiner {
-    template <class T>
-    HEDDLE_HD HEDDLE_INLINE T operator()(T a, T b) const {
-      return combine<total_code<Program, R>>(a, b);
-    }
-  };
-
-  // Reductions kept in memory or along lanes: before and after each step of a row.
-  template <int Pass, int... K>
-  HEDDLE_HD HEDDLE_INLINE void begin_memory(std::integer_sequence<int, K...>) {
-    (begin_kept<Pass, K>(), ...);
-  }
-  template <int Pass, int K>
-  HEDDLE_HD HEDDLE_INLINE void begin_kept() {
-    if constexpr (output<Pass, K>::info.kind == graph::item_kind::terminal_reduction) {
-      constexpr int r = output<Pass, K>::info.slot;
-      constexpr total_kind how = kind_of_total<Program, Nest, Access, r>;
-      if constexpr (how == total_kind::lanes) {
-        std::byte* const now = at_[output_place<Pass, K>];
-        if (kept_at_[r] != now) {
-          if (kept_at_[r] != nullptr) flush_total<r>();
-          kept_at_[r] = now;
-        }
-      } else if constexpr (how == total_kind::memory && !keeps_lanes<Program, Nest>(r)) {
-        totals_.template start<r>();
-      }
-    }
-  }
-  template <int Pass, int... K>
-  HEDDLE_HD HEDDLE_INLINE void end_memory(std::integer_sequence<int, K...>) {
-    (end_kept<Pass, K>(), ...);
-  }
-  template <int Pass, int K>
-  HEDDLE_HD HEDDLE_INLINE void end_kept() {
-    if constexpr (output<Pass, K>::info.kind == graph::item_kind::terminal_reduction) {
-      constexpr int r = output<Pass, K>::info.slot;
-      if constexpr (kind_of_total<Program, Nest, Access, r> == total_kind::memory &&
-                    !keeps_lanes<Program, Nest>(r)) {
-        auto total = totals_.template get<r>().of[0];
-        if constexpr (pass_of<Pass>.inner >= 0) {
-          total = reduce_row(team_, total, nest_.shape.width, combiner<r>{});
-        }
-        if (rank_ == 0) {
-          auto& to = *reinterpret_cast<total_type<Program, r>*>(at_[output_place<Pass, K>]);
-          to = combiner<r>{}(to, total);
-        }
-      }
-    }
-  }
-
-  /// Writes lanes kept in registers to the segment's part of device memory, and starts them again.
-  template <int R>
-  HEDDLE_HD HEDDLE_INLINE void flush_total() {
-    using T = total_type<Program, R>;
-    constexpr int place = layout::place_of_total(R);
-    auto& total = totals_.template get<R>();
-    const std::int64_t i = rank_ * vector;
-    HEDDLE_UNROLL
-    for (int v = 0; v < vector; ++v) {
-      if (i + v >= lanes_) continue;
-      T& to = *reinterpret_cast<T*>(kept_at_[R] + (begin_ + i + v) * nest_.lane[place]);
-      to = nest_.fixed[place] ? total.of[v] : combiner<R>{}(to, total.of[v]);
-    }
-    totals_.template start<R>();
-  }
-  template <int... R>
-  HEDDLE_HD HEDDLE_INLINE void flush_totals(std::integer_sequence<int, R...>) {
-    (flush_last<R>(), ...);
-  }
-  template <int R>
-  HEDDLE_HD HEDDLE_INLINE void flush_last() {
-    if constexpr (kind_of_total<Program, Nest, Access, R> == total_kind::lanes) {
-      if (kept_at_[R] != nullptr) flush_total<R>();
-      kept_at_[R] = nullptr;
-    }
-  }
-
-  /// Full reductions: one value a team.
-  template <int... R>
-  HEDDLE_HD HEDDLE_INLINE void leave_totals(std::integer_sequence<int, R...>) {
-    (leave_total<R>(), ...);
-  }
-  template <int R>
-  HEDDLE_HD HEDDLE_INLINE void leave_total() {
-    if constexpr (kind_of_total<Program, Nest, Access, R> == total_kind::full) {
-      using T = total_type<Program, R>;
-      const T total = reduce_team(team_, totals_.template get<R>().of[0], combiner<R>{});
-      if (team_.rank() == 0) reinterpret_cast<T*>(program_.partials[R])[team_.block()] = total;
-    }
-  }
-
-  int rank_;                  ///< in its group
   std::int64_t shared_ = -1;  ///< of a sorted scatter: where a row of several segments is summed
   bool starts_ = false;       ///< and whether this is the segment's first row of the sum
-  std::byte* kept_at_[program_arguments<Program>::sizes.reductions == 0
-                          ? 1
-                          : program_arguments<Program>::sizes.reductions];
   [[no_unique_address]] std::conditional_t<Access == access::resident, vectors, no_vectors>
       resident_;
 };

@@ -44,6 +44,34 @@ struct nests_of_group<Program, First, std::integer_sequence<int, K...>>
 
 }  // namespace detail
 
+namespace detail {
+
+/// The first nest of the launch that nest `nest` is part of.
+template <class Program>
+consteval int group_begin(int nest) {
+  while (nest > 0 && is_finish<Program>(nest)) --nest;
+  return nest;
+}
+/// The nest before `nest` that finishes the same launch and has partial results; -1: none.
+template <class Program>
+consteval int partial_finish(int nest) {
+  const int begin = group_begin<Program>(nest);
+  int last = -1;
+  for (int k = begin + 1; k < nest; ++k) {
+    if (plan_of<Program>.nests[static_cast<std::size_t>(k)].terminal) last = k;
+  }
+  return last;
+}
+/// The nest behind those that finish a launch from `nest` on, in one more launch: what is left of
+/// them has partial results, or one of them has and finishes the others.
+template <class Program>
+consteval int finish_end(int nest) {
+  const int end = group_end<Program>(group_begin<Program>(nest));
+  return plan_of<Program>.nests[static_cast<std::size_t>(nest)].terminal ? end : nest + 1;
+}
+
+}  // namespace detail
+
 /// Threads of a team that merges apart: whole warps.
 constexpr int merge_team(int team) {
   return (team < usual_team ? team : usual_team) / warp_width * warp_width;
@@ -87,7 +115,8 @@ HEDDLE_HD void merge_total(const Team& team, const program_arguments<Program>& p
     for (int s = team.rank(); s < blocks; s += team.size()) total = combine<code>(total, from[s]);
     total = reduce_team(team, total, [](T a, T b) { return combine<code>(a, b); });
     if (team.rank() == 0) *reinterpret_cast<T*>(program.merged[R]) = total;
-  } else if constexpr (how == total_kind::lanes || how == total_kind::memory) {
+  } else if constexpr (how == total_kind::lanes || how == total_kind::held ||
+                       how == total_kind::memory) {
     constexpr T none = identity<code, T>();
     const std::int64_t kept = program.kept[R];
     const T* const from = reinterpret_cast<const T*>(program.partials[R]);
@@ -206,15 +235,12 @@ HEDDLE_HD void run_group(const Team& team, const group_arguments<Program, First>
   }
 }
 
-/// One team's part of the launch that merges what the one before has left.
+/// One team's part of the launch that merges what the one before has left. What finishes it is
+/// launched behind it.
 template <class Program, int First, class Team>
 HEDDLE_HD void run_merge(const Team& team, const group_arguments<Program, First>& a) {
   detail::merge_all_apart<Program, First>(team, a.program, a.template nest<First>().shape,
                                           detail::reduction_indices<Program>{});
-  if constexpr (First + 1 < detail::group_end<Program>(First)) {
-    if (!detail::is_last(team, a.program.ticket)) return;
-    detail::finish<Program, First, First + 1>(team.alone(), a);
-  }
 }
 
 /// One team's part of a launch before or after that of a sorted scatter.

@@ -13,14 +13,16 @@ namespace heddle::inline v0::exec::cuda {
 
 /// Most threads of a block, and how many blocks a multiprocessor should hold at a time.
 constexpr int block_limit(access how) {
-  return how == access::resident ? resident_team : usual_team;
+  return how == access::resident ? resident_team : how == access::held ? held_team : usual_team;
 }
 constexpr int blocks_at_a_time(access how) {
   return how == access::resident ? resident_teams_at_a_time : usual_teams_at_a_time;
 }
 template <class Program>
 constexpr int blocks_at_a_time(access how) {
-  return how == access::resident ? resident_teams_at_a_time : teams_at_a_time(Program::node_count);
+  return how == access::resident ? resident_teams_at_a_time
+         : how == access::held   ? held_teams_at_a_time(Program::node_count)
+                                 : teams_at_a_time(Program::node_count);
 }
 
 /// Bytes of parameters that a kernel may have.
@@ -60,6 +62,67 @@ struct shared_request {
   std::int64_t most = 0;  ///< that any launch on the device asks for
   int device = 0;
 };
+
+/// Lets a kernel ask for as much shared memory as any launch on the device.
+template <class Program, int First, access Access>
+[[nodiscard]] cudaError_t allow_shared(const shared_request& shared) {
+  if (shared.bytes <= shared_default) return cudaSuccess;
+  static constinit std::atomic<bool> allowed[heddle::max_cuda_devices]{};
+  if (allowed[shared.device].load(std::memory_order_relaxed)) return cudaSuccess;
+  const cudaError_t code = cudaFuncSetAttribute(kernel<Program, First, Access>,
+                                                cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                static_cast<int>(shared.most));
+  if (code == cudaSuccess) allowed[shared.device].store(true, std::memory_order_relaxed);
+  return code;
+}
+
+/// A launch of blocks that form clusters.
+class cluster_launch {
+ public:
+  cluster_launch(int blocks, int team, std::int64_t shared_bytes, int members,
+                 cudaStream_t stream) {
+    attribute_.id = cudaLaunchAttributeClusterDimension;
+    attribute_.val.clusterDim.x = static_cast<unsigned>(members);
+    attribute_.val.clusterDim.y = attribute_.val.clusterDim.z = 1;
+    configuration_.gridDim = dim3(static_cast<unsigned>(blocks));
+    configuration_.blockDim = dim3(static_cast<unsigned>(team));
+    configuration_.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
+    configuration_.stream = stream;
+    configuration_.attrs = &attribute_;
+    configuration_.numAttrs = 1;
+  }
+  cluster_launch(const cluster_launch&) = delete;
+  cluster_launch& operator=(const cluster_launch&) = delete;
+  [[nodiscard]] const cudaLaunchConfig_t& configuration() const { return configuration_; }
+
+ private:
+  cudaLaunchAttribute attribute_{};
+  cudaLaunchConfig_t configuration_{};
+};
+
+/// Teams of a kernel that a device runs at a time where `members` share rows; an error: 0.
+template <class Program, int First>
+int teams_with_members(int team, const shared_request& shared, int members) {
+  // the last answer for each device: bytes and members above the number
+  static constinit std::atomic<std::uint64_t> known[heddle::max_cuda_devices]{};
+  const auto asked =
+      (static_cast<std::uint64_t>(shared.bytes) << 4 | static_cast<std::uint64_t>(members)) << 24;
+  std::uint64_t answer = known[shared.device].load(std::memory_order_relaxed);
+  constexpr std::uint64_t numbers = (1u << 24) - 1;
+  if ((answer & ~numbers) != asked) {
+    int clusters = 0;
+    const cluster_launch one(members, team, shared.bytes, members, nullptr);
+    if (allow_shared<Program, First, access::held>(shared) != cudaSuccess ||
+        cudaOccupancyMaxActiveClusters(&clusters, kernel<Program, First, access::held>,
+                                       &one.configuration()) != cudaSuccess) {
+      static_cast<void>(cudaGetLastError());
+      return 0;
+    }
+    answer = asked | static_cast<std::uint64_t>(clusters * members);
+    known[shared.device].store(answer, std::memory_order_relaxed);
+  }
+  return static_cast<int>(answer & numbers);
+}
 
 /// The scalars of a program that are the states of draws, by their places.
 template <int Capacity>
@@ -118,6 +181,20 @@ void draw_in_replays(void (*kernel)(Arguments), int blocks, int team, const shar
                       });
 }
 
+/// What a launch came to, as the runtime says it; one that is captured and draws, draws anew in
+/// each replay.
+template <class Program, class Arguments>
+cudaError_t after_launch(void (*launched)(Arguments), int blocks, int team,
+                         const shared_request& shared, const std::remove_cv_t<Arguments>& arguments,
+                         cudaError_t code) {
+  if constexpr (captured_draws<Program>.count > 0) {
+    if (code == cudaSuccess) {
+      draw_in_replays<Program>(launched, blocks, team, shared, arguments);
+    }
+  }
+  return code;
+}
+
 /// Queues a launch on the current device; whether that worked is the runtime's answer.
 template <class Program, int First, access Access>
 [[nodiscard]] cudaError_t launch_kernel(const group_arguments<Program, First>& arguments,
@@ -127,27 +204,21 @@ template <class Program, int First, access Access>
                 "heddle: the statement has too many operands for one CUDA kernel: its parameters "
                 "exceed what a launch takes; store a part of it in a tensor first");
   heddle::detail::kernel_observer<kernel_id<Program, First, Access>>::before_launch();
-  if constexpr (Access == access::wide) {
-    if (shared.bytes > shared_default) {
-      static constinit std::atomic<bool> allowed[heddle::max_cuda_devices]{};
-      if (!allowed[shared.device].load(std::memory_order_relaxed)) {
-        const cudaError_t code = cudaFuncSetAttribute(kernel<Program, First, Access>,
-                                                      cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                      static_cast<int>(shared.most));
-        if (code != cudaSuccess) return code;
-        allowed[shared.device].store(true, std::memory_order_relaxed);
-      }
+  if constexpr (Access == access::held) {
+    cudaError_t code = allow_shared<Program, First, Access>(shared);
+    if (code != cudaSuccess) return code;
+    const int members = arguments.template nest<First>().shape.members;
+    if (members > 1) {
+      const cluster_launch all(blocks, team, shared.bytes, members, stream);
+      code = cudaLaunchKernelEx(&all.configuration(), kernel<Program, First, Access>, arguments);
+      return after_launch<Program>(kernel<Program, First, Access>, blocks, team, shared, arguments,
+                                   code);
     }
   }
   kernel<Program, First, Access><<<static_cast<unsigned>(blocks), static_cast<unsigned>(team),
                                    static_cast<std::size_t>(shared.bytes), stream>>>(arguments);
-  const cudaError_t code = cudaPeekAtLastError();
-  if constexpr (captured_draws<Program>.count > 0) {
-    if (code == cudaSuccess) {
-      draw_in_replays<Program>(kernel<Program, First, Access>, blocks, team, shared, arguments);
-    }
-  }
-  return code;
+  return after_launch<Program>(kernel<Program, First, Access>, blocks, team, shared, arguments,
+                               cudaPeekAtLastError());
 }
 
 /// The kernel that merges partial results apart.
@@ -168,13 +239,8 @@ template <class Program, int First>
   heddle::detail::kernel_observer<merge_kernel_id<Program, First>>::before_launch();
   merge_kernel<Program, First>
       <<<static_cast<unsigned>(blocks), static_cast<unsigned>(team), 0, stream>>>(arguments);
-  const cudaError_t code = cudaPeekAtLastError();
-  if constexpr (captured_draws<Program>.count > 0) {
-    if (code == cudaSuccess) {
-      draw_in_replays<Program>(merge_kernel<Program, First>, blocks, team, {}, arguments);
-    }
-  }
-  return code;
+  return after_launch<Program>(merge_kernel<Program, First>, blocks, team, {}, arguments,
+                               cudaPeekAtLastError());
 }
 
 /// The kernels before and after that of a sorted scatter.

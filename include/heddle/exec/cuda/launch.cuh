@@ -3,6 +3,7 @@
 #pragma once
 
 #include <climits>
+#include <mutex>
 
 #include <heddle/core/cuda/range.cuh>
 #include <heddle/exec/cuda/kernel.cuh>
@@ -20,31 +21,44 @@ using heddle::detail::cuda_state;
 using heddle::detail::cuda_stream;
 using heddle::detail::stream_state;
 
-/// Blocks that keep a device busy.
-inline int blocks_for(int index) {
-  static constinit std::atomic<int> known[max_cuda_devices]{};
-  int blocks = known[index].load(std::memory_order_relaxed);
-  if (blocks == 0) [[unlikely]] {
-    int multiprocessors = 0;
-    check_cuda(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index),
-               "evaluate");
-    blocks = blocks_of_multiprocessor * multiprocessors;
-    known[index].store(blocks, std::memory_order_relaxed);
+/// Whether kernels for devices of this compute capability were compiled with clusters.
+constexpr bool clusters_compiled([[maybe_unused]] int major) {
+#if defined(__CUDA_ARCH_LIST__)
+  for (const int arch : {__CUDA_ARCH_LIST__}) {
+    if (arch >= 900 && arch / 100 <= major) return true;
   }
-  return blocks;
+#endif
+  return false;
 }
 
-/// Shared memory for the rows that a block holds.
-inline std::int64_t row_memory_of(int index) {
-  static constinit std::atomic<int> known[max_cuda_devices]{};
-  int bytes = known[index].load(std::memory_order_relaxed);
-  if (bytes == 0) [[unlikely]] {
-    check_cuda(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index),
-               "evaluate");
-    bytes = bytes / row_holders - shared_reserved;
-    known[index].store(bytes, std::memory_order_relaxed);
-  }
-  return bytes;
+/// What the division of work needs to know of a device.
+struct device_limits {
+  int multiprocessors = 0;
+  int shared_memory = 0;  ///< bytes of a multiprocessor
+  int row_memory = 0;     ///< bytes that a block may have
+  bool clusters = false;
+};
+inline const device_limits& limits_of(int index) {
+  static device_limits found[max_cuda_devices];
+  static std::once_flag asked[max_cuda_devices];
+  std::call_once(asked[index], [index] {
+    const auto ask = [index](cudaDeviceAttr what) {
+      int value = 0;
+      check_cuda(cudaDeviceGetAttribute(&value, what, index), "evaluate");
+      return value;
+    };
+    device_limits& to = found[index];
+    to.multiprocessors = ask(cudaDevAttrMultiProcessorCount);
+    to.shared_memory = ask(cudaDevAttrMaxSharedMemoryPerMultiprocessor);
+    to.row_memory = ask(cudaDevAttrMaxSharedMemoryPerBlockOptin) - shared_reserved;
+    to.clusters = clusters_compiled(ask(cudaDevAttrComputeCapabilityMajor)) &&
+                  ask(cudaDevAttrClusterLaunch) != 0;
+  });
+  return found[index];
+}
+/// Blocks that keep a device busy.
+inline int blocks_for(int index) {
+  return blocks_of_multiprocessor * limits_of(index).multiprocessors;
 }
 
 /// The bits of a reduction's identity, as partial results hold it.
@@ -110,6 +124,20 @@ void add_shared_sums(const group_arguments<Program, First>& a, int team, int dev
              "evaluate");
 }
 
+/// The nests from Nest to End, which finish a launch whose partial results were merged apart.
+template <class Program, int Nest, int End>
+void launch_finish(prepared<Program>& ready, const launch& l, int device, cudaStream_t stream) {
+  if constexpr (Nest < End) {
+    const nest_choice choice = ready.choice(Nest);
+    const auto arguments = ready.template group<Nest>(l);
+    const shared_request none{0, limits_of(device).row_memory, device};
+    check_cuda(launch_kernel<Program, Nest, access::strided>(arguments, choice.blocks, choice.team,
+                                                             none, stream),
+               "evaluate");
+    launch_finish<Program, finish_end<Program>(Nest), End>(ready, l, device, stream);
+  }
+}
+
 template <class Program, int First>
 void launch_from(prepared<Program>& ready, const launch& l, int device, cudaStream_t stream) {
   if constexpr (First < static_cast<int>(plan_of<Program>.sizes.nests)) {
@@ -118,22 +146,22 @@ void launch_from(prepared<Program>& ready, const launch& l, int device, cudaStre
       if (choice.sorted) sort_scatter<Program, First>(ready, l, device, stream);
     }
     const auto arguments = ready.template group<First>(l);
-    const shared_request shared{choice.row_bytes, row_memory_of(device), device};
+    const shared_request shared{choice.row_bytes, limits_of(device).row_memory, device};
     cudaError_t code = cudaSuccess;
-    switch (choice.how) {
-      case access::strided:
-        code = launch_kernel<Program, First, access::strided>(arguments, choice.blocks, choice.team,
-                                                              shared, stream);
-        break;
-      case access::wide:
-        code = launch_kernel<Program, First, access::wide>(arguments, choice.blocks, choice.team,
-                                                           shared, stream);
-        break;
-      default:
-        if constexpr (nest_layout<Program, First>::inner_in_row) {
-          code = launch_kernel<Program, First, access::resident>(arguments, choice.blocks,
-                                                                 choice.team, shared, stream);
-        }
+    const auto launch_as = [&]<access How>(std::integral_constant<access, How>) {
+      if (choice.how != How) return;
+      code =
+          launch_kernel<Program, First, How>(arguments, choice.blocks, choice.team, shared, stream);
+    };
+    if constexpr (has_held_body<Program, First>()) {
+      launch_as(std::integral_constant<access, access::held>{});
+    }
+    if constexpr (has_other_bodies<Program, First>()) {
+      launch_as(std::integral_constant<access, access::strided>{});
+      launch_as(std::integral_constant<access, access::wide>{});
+      if constexpr (nest_layout<Program, First>::inner_in_row) {
+        launch_as(std::integral_constant<access, access::resident>{});
+      }
     }
     check_cuda(code, "evaluate");
     if constexpr (keeps_axes<Program, First>()) {
@@ -141,6 +169,7 @@ void launch_from(prepared<Program>& ready, const launch& l, int device, cudaStre
         check_cuda(launch_merge_kernel<Program, First>(arguments, choice.merge_blocks,
                                                        merge_team(choice.team), stream),
                    "evaluate");
+        launch_finish<Program, First + 1, decltype(arguments)::end>(ready, l, device, stream);
       }
     }
     if constexpr (owned_scatter<Program, First>) {
@@ -148,6 +177,24 @@ void launch_from(prepared<Program>& ready, const launch& l, int device, cudaStre
     }
     launch_from<Program, decltype(arguments)::end>(ready, l, device, stream);
   }
+}
+
+/// launch_limits::teams_at_a_time of a program.
+template <class Program>
+int teams_that_share(const void* context, int nest, int team, std::int64_t bytes, int members) {
+  const int index = static_cast<const device*>(context)->index;
+  const shared_request shared{bytes, limits_of(index).row_memory, index};
+  int teams = 0;
+  [&]<int... Nest>(std::integer_sequence<int, Nest...>) {
+    const auto ask = [&]<int N>(std::integral_constant<int, N>) {
+      if constexpr (has_held_body<Program, N>()) {
+        if (N == nest) teams = teams_with_members<Program, N>(team, shared, members);
+      }
+    };
+    (ask(std::integral_constant<int, Nest>{}), ...);
+  }
+  (std::make_integer_sequence<int, static_cast<int>(plan_of<Program>.sizes.nests)>{});
+  return teams;
 }
 
 /// Whether a program's kernels need the stream's words.
@@ -160,6 +207,21 @@ consteval bool needs_words() {
   }
   for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) needed = needed || p.reads[i].gathered;
   return needed;
+}
+
+/// Queues a launch that is prepared.
+template <class Program>
+void run_prepared(prepared<Program>& ready, const launch& l, device where, cuda_stream& state) {
+  handle<storage> workspace;
+  if (ready.workspace_bytes() > 0) {
+    workspace = storage::allocate(static_cast<std::size_t>(ready.workspace_bytes()), where);
+  }
+  cuda_stream::words words;
+  if constexpr (needs_words<Program>()) words = state.get_words();
+  ready.place(workspace ? workspace->data() : nullptr, words.ticket, words.bad_index);
+  ready.for_each_fill(l, [&](const identity_fill& fill) { fill_partials(fill, state.get()); });
+  clear_scattered(view_of<Program>(), l, state.get());
+  launch_from<Program, 0>(ready, l, where.index, state.get());
 }
 
 /// An operand without a storage is one element of zeros, which lies on the host: a launch's inputs
@@ -217,22 +279,30 @@ void run_program(const launch& given, int inputs, int outputs, storage* const* o
   limits.max_blocks = detail::blocks_for(where.index);
   // the device hands blocks out as others end: no round of them is a half one
   limits.max_blocks_of_maps = INT_MAX;
-  limits.row_memory = detail::row_memory_of(where.index);
+  const detail::device_limits& known = detail::limits_of(where.index);
+  limits.row_memory = known.row_memory;
+  limits.shared_memory = known.shared_memory;
+  limits.multiprocessors = known.multiprocessors;
+  if (known.clusters) {
+    limits.max_members = max_members;
+    limits.teams_at_a_time = detail::teams_that_share<Program>;
+    limits.context = &where;
+  }
   if (word_sorter_in_place.load(std::memory_order_acquire) != nullptr) {
     limits.sorted_rows = sorted_scatter_rows;
   }
   prepared<Program> ready(l, limits);
-  handle<storage> workspace;
-  if (ready.workspace_bytes() > 0) {
-    workspace = storage::allocate(static_cast<std::size_t>(ready.workspace_bytes()), where);
+  if constexpr (detail::computes_twice<Program>()) {
+    if (ready.holds()) {
+      if (known.clusters) limits.teams_at_a_time = detail::teams_that_share<holding<Program>>;
+      prepared<holding<Program>> with_values(l, limits);
+      if (with_values.holds()) return detail::run_prepared(with_values, l, where, state);
+      limits.row_memory = 0;
+      prepared<Program> neither(l, limits);
+      return detail::run_prepared(neither, l, where, state);
+    }
   }
-  detail::cuda_stream::words words;
-  if constexpr (detail::needs_words<Program>()) words = state.get_words();
-  ready.place(workspace ? workspace->data() : nullptr, words.ticket, words.bad_index);
-  ready.for_each_fill(l,
-                      [&](const identity_fill& fill) { detail::fill_partials(fill, state.get()); });
-  detail::clear_scattered(view_of<Program>(), l, state.get());
-  detail::launch_from<Program, 0>(ready, l, where.index, state.get());
+  detail::run_prepared(ready, l, where, state);
 }
 
 }  // namespace heddle::inline v0::exec::cuda

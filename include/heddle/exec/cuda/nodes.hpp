@@ -2,21 +2,24 @@
 // What a thread of a CUDA body computes of one lane: the nodes of a pass, one after the other.
 #pragma once
 
+#include <limits>
+
 #include <heddle/exec/cuda/vectors.hpp>
 
 namespace heddle::inline v0::exec::cuda::detail {
 
 template <class Program, int Nest, access Access, class Team>
-class nest_nodes : protected nest_vectors<Program, Nest, Access> {
+class nest_nodes : protected nest_vectors<Program, Nest, Access, Team> {
   using layout = nest_layout<Program, Nest>;
 
  protected:
-  using operands = nest_vectors<Program, Nest, Access>;
+  using operands = nest_vectors<Program, Nest, Access, Team>;
   using operands::at_;
   using operands::coordinates_;
   using operands::move_to;
   using operands::nest_;
   using operands::program_;
+  using operands::team_;
   using typename operands::no_vectors;
   template <int Place>
   using operand_vector = typename operands::template operand_vector<Place>;
@@ -40,7 +43,7 @@ class nest_nodes : protected nest_vectors<Program, Nest, Access> {
 
   HEDDLE_HD HEDDLE_INLINE nest_nodes(const Team& team, const program_arguments<Program>& program,
                                      const arguments_of<Program, Nest>& nest)
-      : operands(program, nest, team.row_memory()), team_(team) {}
+      : operands(team, program, nest) {}
 
   template <int Pass, bool Lanes, class Vectors, int... K>
   HEDDLE_HD HEDDLE_INLINE void evaluate(slots& once, slots& lane, const Vectors& loaded,
@@ -53,7 +56,17 @@ class nest_nodes : protected nest_vectors<Program, Nest, Access> {
   template <int Pass, bool Lanes, int Id, class Vectors>
   HEDDLE_HD HEDDLE_INLINE void evaluate_node(slots& once, slots& lane, const Vectors& loaded,
                                              std::int64_t first, int v, int valid) {
-    if constexpr (is_lane<Program>(pass_of<Pass>, Id) == Lanes) {
+    constexpr int held = place_of_hold<Program, Nest>(Pass, Id);
+    if constexpr (held >= 0) {
+      using T = lane_t<plan_of<Program>.graph_nodes[Id].type>;
+      if constexpr (Lanes) {
+        slot<T, Id>(lane) = static_cast<const operand_vector<held>&>(loaded).lanes.of[v];
+      }
+    } else if constexpr (!Lanes && divides_by_one_value<Pass, Id>()) {
+      constexpr graph::node n = plan_of<Program>.graph_nodes[Id];
+      const float divisor = slot<float, n.b>(once);
+      slot<float, Id>(once) = 1 / (divisor * scale_of(divisor));
+    } else if constexpr (is_lane<Program>(pass_of<Pass>, Id) == Lanes) {
       constexpr graph::node n = plan_of<Program>.graph_nodes[Id];
       using T = lane_t<n.type>;
       [[maybe_unused]] T& value = slot<T, Id>(Lanes ? lane : once);
@@ -68,6 +81,11 @@ class nest_nodes : protected nest_vectors<Program, Nest, Access> {
         value = gathered<Pass, Lanes, Id>(once, lane, first + v, v < valid);
       } else if constexpr (is_reduction(n.code)) {
         value = reduced<Pass, Lanes, Id>(first, v, valid);
+      } else if constexpr (Lanes && finds_lane<Pass, Id>()) {
+        value = lane_at(slot<std::int64_t, n.a>(once), first) == v;
+      } else if constexpr (Lanes && divides_by_one_value<Pass, Id>()) {
+        const float divisor = slot<T, n.b>(once);
+        value = quotient(slot<T, n.a>(lane), divisor, slot<T, Id>(once));
       } else {
         // made here: a pointer to itself would keep this object out of registers
         step_context context;
@@ -82,6 +100,53 @@ class nest_nodes : protected nest_vectors<Program, Nest, Access> {
         value = rounded(value, 0.0f);
       }
     }
+  }
+
+  /// Whether a node compares an index that is the same for all lanes with where they stand: of a
+  /// one-hot mask.
+  template <int Pass, int Id>
+  static consteval bool finds_lane() {
+    constexpr const auto& nodes = plan_of<Program>.graph_nodes;
+    constexpr graph::node n = nodes[Id];
+    if constexpr (n.code == op::equal) {
+      constexpr graph::node other = nodes[n.b];
+      return other.code == op::iota && static_cast<int>(other.extra) == layout::inner &&
+             nodes[n.a].type == dtype::i64 && !is_lane<Program>(pass_of<Pass>, n.a) &&
+             is_lane<Program>(pass_of<Pass>, n.b);
+    } else {
+      return false;
+    }
+  }
+  /// The lane of a vector that begins at `first` which stands at a position; -1: none of it.
+  HEDDLE_HD HEDDLE_INLINE static int lane_at(std::int64_t position, std::int64_t first) {
+    const auto lane = static_cast<std::uint64_t>(position - first);
+    return lane < 64 ? static_cast<int>(lane) : -1;
+  }
+
+  /// Whether a node divides all lanes by the same value.
+  template <int Pass, int Id>
+  static consteval bool divides_by_one_value() {
+    constexpr graph::node n = plan_of<Program>.graph_nodes[Id];
+    if constexpr (n.code == op::div && compute_dtype(n.type) == dtype::f32) {
+      return !compares_extrema<Program> && is_lane<Program>(pass_of<Pass>, n.a) &&
+             !is_lane<Program>(pass_of<Pass>, n.b);
+    } else {
+      return false;
+    }
+  }
+  /// x / y, where y is the same for many and its reciprocal is known: one step of Newton's method
+  /// makes the quotient the nearest one (Markstein, IA-64 and Elementary Functions, 2000, chapter
+  /// 8). Powers of two keep what is between from the ends of a float's range.
+  HEDDLE_HD HEDDLE_INLINE static float quotient(float x, float y, float reciprocal) {
+    const float scale = scale_of(y);
+    const float dividend = x * scale;
+    const float q = dividend * reciprocal;
+    const float rest = ::fmaf(-q, y * scale, dividend);
+    // where x, q or the reciprocal is infinite, nothing is left to correct
+    return ::fabsf(rest) < std::numeric_limits<float>::infinity() ? ::fmaf(rest, reciprocal, q) : q;
+  }
+  HEDDLE_HD HEDDLE_INLINE static float scale_of(float y) {
+    return ::fabsf(y) < 0x1p-60f ? 0x1p40f : ::fabsf(y) > 0x1p60f ? 0x1p-40f : 1.0f;
   }
 
   template <class T, class E>
@@ -138,7 +203,6 @@ class nest_nodes : protected nest_vectors<Program, Nest, Access> {
     return static_cast<std::int64_t>(slot<lane_t<out::index_type>, out::index>(once));
   }
 
-  const Team& team_;
   [[no_unique_address]] accumulators<Program, Nest, Access> totals_;
 };
 

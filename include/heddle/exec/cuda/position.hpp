@@ -3,7 +3,7 @@
 // operand.
 #pragma once
 
-#include <heddle/exec/cuda/accumulators.hpp>
+#include <heddle/exec/cuda/held.hpp>
 
 namespace heddle::inline v0::exec::cuda::detail {
 
@@ -45,7 +45,8 @@ class nest_position {
       if (k >= nest_.shape.outer_count) continue;
       const bool in_row = (nest_.shape.row_loops >> k & 1u) != 0;
       const std::int64_t position = in_row ? step : row;
-      const std::int64_t rest = nest_.loops[k].quotient(position);
+      // nothing is left of it behind the outermost loop
+      const std::int64_t rest = k == 0 ? 0 : nest_.loops[k].quotient(position);
       at[k] = position - rest * nest_.loops[k].by();
       step = in_row ? rest : step;
       row = in_row ? row : rest;

@@ -1,58 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// From a launch to the arguments of its bodies: loops are collapsed, a body is chosen by the layout
-// of the operands, and the work is divided. Runs on the host.
+// From a launch to the arguments of its bodies and the workspace they need. Runs on the host.
 #pragma once
 
-#include <algorithm>
-#include <bit>
-
-#include <heddle/exec/cuda/group.hpp>
-#include <heddle/exec/host/nest.hpp>
+#include <heddle/exec/cuda/divide.hpp>
 
 namespace heddle::inline v0::exec::cuda {
 
 namespace detail {
-
-/// A nest as prepare sees it, without its program's type.
-struct nest_tables {
-  const plan_view* plan;
-  const launch* l;
-  int nest;
-  const std::uint16_t* reads;  ///< plan reads, by place
-  int read_count;
-  const std::uint16_t* values;  ///< reductions, by place
-  int value_count;
-  int first_output, output_count;
-  int inner;
-  bool inner_in_row;
-  bool owned_scatter;
-  int reread_bytes;            ///< of a row's lane
-  int vector, unroll;          ///< of the wide body
-  const total_kind* looped;    ///< per reduction, of the strided and the wide body
-  const total_kind* resident;  ///< of the resident body
-};
-
-template <class Program, int Nest>
-using nest_places =
-    exec::detail::table<std::uint16_t,
-                        static_cast<std::size_t>(nest_layout<Program, Nest>::cursor_count)>;
-template <class Program, int Nest>
-consteval nest_places<Program, Nest> find_reads() {
-  nest_places<Program, Nest> t;
-  for (int i = 0; i < nest_layout<Program, Nest>::read_count; ++i) {
-    t.values[i] = static_cast<std::uint16_t>(nest_layout<Program, Nest>::read_at(i));
-  }
-  return t;
-}
-template <class Program, int Nest>
-consteval nest_places<Program, Nest> find_values() {
-  using layout = nest_layout<Program, Nest>;
-  nest_places<Program, Nest> t;
-  for (int i = 0; i < layout::value_count; ++i) {
-    t.values[i] = static_cast<std::uint16_t>(layout::value_at(layout::read_count + i));
-  }
-  return t;
-}
 
 /// The arguments of a nest, without its type.
 struct nest_target {
@@ -65,238 +19,6 @@ struct nest_target {
   bool* fixed;
   int outer_bound;
 };
-
-struct nest_choice {
-  access how = access::strided;
-  int team = 1;
-  int blocks = 1;
-  std::int64_t row_bytes = 0;  ///< of shared memory
-  bool sorted = false;         ///< a scatter, whose rows are to be sorted
-  int merge_blocks = 0;        ///< of the launch that merges partial results; 0: there is none
-};
-
-constexpr std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-constexpr int power_of_two_from(std::int64_t n) {
-  int p = 1;
-  while (p < n) p *= 2;
-  return p;
-}
-constexpr int power_of_two_below(std::int64_t n) {
-  int p = 1;
-  while (2 * p <= n) p *= 2;
-  return p;
-}
-
-/// Fills `cursors` (by place) and collapses the loops.
-inline void place_cursors(const nest_tables& t, std::byte* const* merged,
-                          host::detail::nest_state& s) {
-  using host::detail::cursor;
-  const plan_view& p = *t.plan;
-  cursor* next = s.cursors;
-  const auto moves = [&t](graph::axis_mask mask) {
-    return t.inner >= 0 && (mask >> t.inner & 1) != 0;
-  };
-  for (int i = 0; i < t.read_count; ++i, ++next) {
-    const read_info& r = p.reads[t.reads[i]];
-    next->size = static_cast<std::uint8_t>(size_of(r.type));
-    host::detail::place_operand(*next, t.l->inputs[r.slot], r.map);
-    next->direct = r.gathered;
-  }
-  for (int i = 0; i < t.value_count; ++i, ++next) {
-    const reduction_info& r = p.reductions[t.values[i]];
-    next->size = static_cast<std::uint8_t>(size_of(r.type));
-    host::detail::place_buffer(*next, merged[t.values[i]], r.kept, *t.l);
-  }
-  for (int i = 0; i < t.output_count; ++i, ++next) {
-    const output_info& out = p.outputs[t.first_output + i];
-    next->size = static_cast<std::uint8_t>(size_of(out.type));
-    next->type = out.type;
-    switch (out.kind) {
-      case graph::item_kind::store:
-      case graph::item_kind::scatter:
-        host::detail::place_operand(*next, t.l->outputs[out.slot], out.map);
-        next->direct = out.kind == graph::item_kind::scatter;
-        break;
-      case graph::item_kind::row_reduction:
-        break;  // in registers
-      default:
-        host::detail::place_buffer(*next, merged[out.slot], p.reductions[out.slot].kept, *t.l);
-    }
-  }
-  s.cursor_count = static_cast<int>(next - s.cursors);
-  for (int i = 0; i < s.cursor_count; ++i) s.cursors[i].lane = moves(s.cursors[i].has);
-  host::detail::collapse(s);
-}
-
-/// Whether vectors of `vector` lanes can be read and written: contiguous, aligned.
-inline bool can_be_wide(const nest_tables& t, const host::detail::nest_state& s) {
-  if (t.inner < 0 || t.vector < 2) return false;
-  for (int i = 0; i < s.cursor_count; ++i) {
-    const host::detail::cursor& c = s.cursors[i];
-    const int k = i - t.read_count - t.value_count;
-    if (i >= t.read_count && k < 0) continue;  // reductions' values: element by element
-    const output_info* const out = k < 0 ? nullptr : t.plan->outputs + t.first_output + k;
-    const bool added = t.owned_scatter && out != nullptr;
-    if (out != nullptr && out->kind != graph::item_kind::store && !added) continue;
-    if (added && !c.lane) return false;
-    if (!c.lane || (c.direct && !added)) continue;
-    if (c.strides[s.inner] != c.size) return false;
-    const std::int64_t bytes = t.vector * c.size < 16 ? t.vector * c.size : 16;
-    if (reinterpret_cast<std::uintptr_t>(c.base) % static_cast<std::uintptr_t>(bytes) != 0) {
-      return false;
-    }
-    for (int o = 0; o < s.outer_count; ++o) {
-      if (c.strides[s.outer[o].axis] % bytes != 0) return false;
-    }
-    if (!added) continue;
-    const std::int64_t row = indexed_stride(t.l->outputs[out->slot], out->map);
-    if (row * static_cast<std::int64_t>(c.size) % bytes != 0) return false;
-  }
-  return true;
-}
-
-/// The terminal reductions of a nest that keep some axes.
-struct kept_totals {
-  bool lanes = false;
-  bool memory = false;
-  std::int64_t elements = 1;  ///< of the largest
-};
-inline kept_totals find_kept(const nest_tables& t, const total_kind* kinds) {
-  kept_totals kept;
-  for (int r = 0; r < t.plan->reduction_count; ++r) {
-    if (kinds[r] != total_kind::lanes && kinds[r] != total_kind::memory) continue;
-    (kinds[r] == total_kind::lanes ? kept.lanes : kept.memory) = true;
-    const std::int64_t n = host::detail::elements_over(t.plan->reductions[r].kept, *t.l);
-    if (n > kept.elements) kept.elements = n;
-  }
-  return kept;
-}
-
-/// What a segment of a sorted scatter may leave for others.
-inline std::int64_t shared_bytes_of_segment(std::int64_t inner_extent, int outputs) {
-  return 2 * 8 * outputs * shared_lanes(inner_extent);
-}
-
-/// Whether a scatter's rows may be sorted: each goes to a row of the table that its index alone
-/// names.
-inline bool can_be_sorted(const nest_tables& t, const host::detail::nest_state& s) {
-  for (int i = t.read_count + t.value_count; i < s.cursor_count; ++i) {
-    for (int k = 0; k < s.outer_count; ++k) {
-      if (s.cursors[i].strides[s.outer[k].axis] != 0) return false;
-    }
-  }
-  return true;
-}
-
-/// Divides the work of a nest.
-inline nest_choice divide(const nest_tables& t, const host::detail::nest_state& s, bool wide,
-                          const launch_limits& limits, int most_blocks, nest_shape& shape) {
-  const plan_view& p = *t.plan;
-  shape = {};
-  shape.inner_extent = s.inner < 0 ? 1 : s.inner_extent;
-  for (int k = 0; k < s.outer_count; ++k) {
-    (s.outer[k].row ? shape.row_steps : shape.rows) *= s.outer[k].extent;
-    if (s.outer[k].row) shape.row_loops |= 1u << k;
-  }
-  shape.outer_count = s.outer_count;
-  bool scatters = false;
-  bool scatter_lanes = true;
-  for (int i = 0; i < t.output_count; ++i) {
-    if (p.outputs[t.first_output + i].kind != graph::item_kind::scatter) continue;
-    scatters = true;
-    scatter_lanes = scatter_lanes && s.cursors[t.read_count + t.value_count + i].lane;
-  }
-  nest_choice made;
-  made.how = wide ? access::wide : access::strided;
-  made.team = limits.team;
-  const std::int64_t vector = wide ? t.vector : 1;
-  const std::int64_t unroll = wide ? t.unroll : 1;
-  const bool rows = p.nests[t.nest].row != 0;
-  kept_totals kept = find_kept(t, t.looped);
-  const bool owned = t.owned_scatter && scatter_lanes && shape.rows > 1;
-  if (owned) {
-    const std::int64_t threads = ceil_divide(shape.inner_extent, vector);
-    const int largest = power_of_two_below(made.team < warp_width ? made.team : warp_width);
-    shape.width = threads <= largest ? power_of_two_from(threads) : largest;
-    shape.groups = made.team / shape.width;
-    made.sorted = limits.sorted_rows > 0 && shape.rows >= limits.sorted_rows && can_be_sorted(t, s);
-    shape.chunk = made.sorted ? shape.width * vector : shape.inner_extent;
-  } else if (scatters && !scatter_lanes) {
-    shape.width = 1;
-    shape.chunk = shape.inner_extent;
-    shape.groups = 1;
-  } else if (t.inner_in_row) {
-    const std::int64_t threads = ceil_divide(shape.inner_extent, vector);
-    if (wide && shape.row_steps == 1 && threads <= limits.max_team) {
-      const std::int64_t whole = ceil_divide(threads, warp_width) * warp_width;
-      const int largest = power_of_two_below(made.team < warp_width ? made.team : warp_width);
-      if (threads <= largest) {
-        made.how = access::resident;
-        shape.width = power_of_two_from(threads);
-      } else if (!limits.fixed_team || threads <= made.team) {
-        made.how = access::resident;
-        if (!limits.fixed_team) made.team = static_cast<int>(whole);
-        shape.width = made.team;
-      }
-    }
-    if (made.how != access::resident) {
-      const int largest = power_of_two_below(made.team < warp_width ? made.team : warp_width);
-      shape.width = threads <= largest ? power_of_two_from(threads) : made.team;
-    }
-    shape.groups = made.team / shape.width;
-    shape.chunk = shape.inner_extent;
-    const std::int64_t bytes = t.reread_bytes * held_lanes(shape.inner_extent);
-    if (made.how == access::wide && shape.row_steps == 1 && shape.groups == 1 && bytes > 0 &&
-        bytes <= limits.row_memory) {
-      shape.held = true;
-      made.row_bytes = bytes;
-    }
-  } else {
-    const std::int64_t threads = ceil_divide(shape.inner_extent, vector * unroll);
-    const int largest =
-        power_of_two_below(kept.memory && made.team > warp_width ? warp_width : made.team);
-    shape.width = threads <= largest ? power_of_two_from(threads) : made.team;
-    shape.groups = made.team / shape.width;
-    shape.chunk = shape.width * vector * unroll;
-    if (kept.memory && !rows) shape.chunk = shape.inner_extent;  // folded over all lanes
-  }
-  if (made.how == access::resident) kept = find_kept(t, t.resident);
-  shape.chunks = shape.chunk == 0 ? 0 : ceil_divide(shape.inner_extent, shape.chunk);
-  if (shape.chunks == 0) shape.chunks = shape.inner_extent == 0 ? 0 : 1;
-  shape.segments = shape.rows;
-  if (made.sorted) {
-    const std::int64_t fit =
-        limits.max_partial_bytes / shared_bytes_of_segment(shape.inner_extent, t.output_count);
-    shape.segments = std::clamp(fit, std::int64_t{1}, ceil_divide(shape.rows, sorted_segment_rows));
-  } else if (owned) {
-    shape.segments = shape.rows < scatter_owners ? shape.rows : scatter_owners;
-  } else if (scatters) {
-    shape.segments = shape.rows > 0 ? 1 : 0;
-  } else if (kept.lanes || kept.memory) {
-    const std::int64_t wanted =
-        ceil_divide(std::int64_t{most_blocks} * shape.groups, shape.chunks > 0 ? shape.chunks : 1);
-    const std::int64_t fit =
-        limits.max_partial_bytes / (8 * (kept.elements > 0 ? kept.elements : 1));
-    std::int64_t most = wanted < fit ? wanted : fit;
-    if (most < 1) most = 1;
-    if (shape.segments > most) shape.segments = most;
-  }
-  shape.slot_of_unit = kept.memory;
-  shape.slots = shape.slot_of_unit ? shape.segments * shape.chunks : shape.segments;
-  shape.by_segments = divisor(shape.segments);
-  shape.by_chunks = divisor(shape.chunks);
-  const std::int64_t units = shape.segments * shape.chunks;
-  const std::int64_t blocks = ceil_divide(units, shape.groups);
-  made.blocks = static_cast<int>(blocks < 1 ? 1 : blocks > most_blocks ? most_blocks : blocks);
-  if ((kept.lanes || kept.memory) && most_blocks > 1 && made.team >= warp_width &&
-      shape.slots > 1 && shape.slots * kept.elements >= limits.merged_apart) {
-    shape.merged_apart = made.blocks;
-    made.merge_blocks =
-        static_cast<int>(std::clamp(ceil_divide(kept.elements, warp_width), std::int64_t{1},
-                                    static_cast<std::int64_t>(most_blocks)));
-  }
-  return made;
-}
 
 /// Arguments of a nest from its collapsed loops.
 inline void fill_arguments(const nest_tables& t, const host::detail::nest_state& s,
@@ -385,6 +107,17 @@ class prepared {
     workspace_bytes_ = at;
   }
 
+  /// Whether rows are held wherever values are, which then several passes have; of a program
+  /// without such, anywhere.
+  [[nodiscard]] bool holds() const {
+    bool any = false, all = true;
+    for_nests([&]<int Nest>(std::integral_constant<int, Nest>) {
+      const bool held = choices_[Nest].how == access::held;
+      any = any || held;
+      all = all && (held || !detail::has_holds<Program, Nest>());
+    });
+    return is_holding<Program> ? all : any;
+  }
   [[nodiscard]] std::int64_t workspace_bytes() const { return workspace_bytes_; }
   [[nodiscard]] const detail::nest_choice& choice(int nest) const { return choices_[nest]; }
 
@@ -475,6 +208,7 @@ class prepared {
     static constexpr kinds looped = find_kinds<access::wide>(detail::reduction_indices<Program>{});
     static constexpr kinds resident =
         find_kinds<access::resident>(detail::reduction_indices<Program>{});
+    static constexpr kinds held = find_kinds<access::held>(detail::reduction_indices<Program>{});
   };
   template <int Nest>
   static detail::nest_tables tables_of(const plan_view& view, const launch& l) {
@@ -492,11 +226,14 @@ class prepared {
             layout::inner,
             layout::inner_in_row,
             detail::owned_scatter<Program, Nest>,
-            detail::reread_bytes<Program, Nest>(),
+            detail::holds_rows<Program, Nest> ? detail::lane_bytes<Program, Nest>() : 0,
+            detail::most_row_reductions<Program, Nest>(),
+            held_teams_at_a_time(Program::node_count),
             detail::vector_width<Program, Nest, access::wide>,
             detail::unroll_of<Program, Nest, access::wide, layout::first_pass>,
             own::looped.values,
-            own::resident.values};
+            own::resident.values,
+            own::held.values};
   }
 
   /// Calls f(tables, state) with the nest's loops collapsed.
@@ -515,6 +252,14 @@ class prepared {
     f(t, s);
   }
 
+  template <class F>
+  static void for_nests(F f) {
+    [&f]<int... Nest>(std::integer_sequence<int, Nest...>) {
+      (f(std::integral_constant<int, Nest>{}), ...);
+    }
+    (std::make_integer_sequence<int, nest_count>{});
+  }
+
   template <int... Nest>
   void divide_all(const launch& l, std::integer_sequence<int, Nest...>) {
     (divide_one<Nest>(l), ...);
@@ -522,19 +267,24 @@ class prepared {
   template <int Nest>
   void divide_one(const launch& l) {
     with_loops<Nest>(l, [&](const detail::nest_tables& t, const host::detail::nest_state& s) {
-      // what finishes a launch is done by the team that is there, element by element
+      // what finishes a launch is done by the team that is there, element by element, unless what
+      // it finishes was merged apart
       const bool finish = detail::is_finish<Program>(Nest);
+      constexpr int first = detail::group_begin<Program>(Nest);
+      constexpr int partial = detail::partial_finish<Program>(Nest);
+      const bool apart = choices_[first].merge_blocks > 0;
+      const bool by_one = finish && (!apart || partial >= 0);
       launch_limits limits = limits_;
-      if (finish) {
-        const detail::nest_choice& before = choices_[Nest - 1];
-        limits.team = before.merge_blocks > 0 ? merge_team(before.team) : before.team;
+      if (by_one) {
+        limits.team = choices_[apart ? partial : first].team;
         limits.fixed_team = true;
       }
       const nest_info& info = plan_of<Program>.nests[Nest];
       const int most =
           info.terminal || info.scatters ? limits.max_blocks : limits.max_blocks_of_maps;
       const bool wide = !finish && detail::can_be_wide(t, s);
-      choices_[Nest] = detail::divide(t, s, wide, limits, finish ? 1 : most, shapes_[Nest]);
+      choices_[Nest] = detail::divide(t, s, wide, limits, by_one ? 1 : most, shapes_[Nest]);
+      if (finish) choices_[Nest].merge_blocks = shapes_[Nest].merged_apart = 0;
     });
   }
 
@@ -560,8 +310,10 @@ class prepared {
   }
   template <int Nest>
   bool is_memory(int reduction) const {
-    const auto& kinds =
-        choices_[Nest].how == access::resident ? tables<Nest>::resident : tables<Nest>::looped;
+    const access how = choices_[Nest].how;
+    const auto& kinds = how == access::resident ? tables<Nest>::resident
+                        : how == access::held   ? tables<Nest>::held
+                                                : tables<Nest>::looped;
     return kinds.values[reduction] == detail::total_kind::memory;
   }
 

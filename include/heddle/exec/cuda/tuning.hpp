@@ -29,10 +29,16 @@ inline constexpr std::int64_t rounds_of_list = 4;
 
 // Memory.
 
-/// Blocks whose rows the shared memory of a multiprocessor has room for.
-inline constexpr int row_holders = 2;
 /// Bytes of shared memory that a kernel has of its own and that the system reserves.
 inline constexpr int shared_reserved = 2048;
+/// Threads of a team that holds rows in memory, and how many such teams a multiprocessor has.
+inline constexpr int held_team = 128;
+constexpr int held_teams_at_a_time(int nodes) { return nodes <= 32 ? 8 : 4; }
+/// Bytes of rows that a team should hold at most: where teams can share a row, so many do. Fewer
+/// bytes are more teams at a time, but fewer lanes for the sums that they agree on.
+inline constexpr std::int64_t wanted_row_bytes = std::int64_t{60} << 10;
+/// Vectors of each operand that a thread of a held body has under way. Rows were fetched before.
+inline constexpr int held_vectors_under_way = 2;
 /// Partial results from which on they are merged by a launch of their own, by many teams: one team
 /// reads 100 GB a second, and a launch costs it 200 KB.
 inline constexpr std::int64_t results_merged_apart = std::int64_t{1} << 16;
@@ -64,7 +70,16 @@ struct launch_limits {
   int max_blocks = 1024;
   int max_blocks_of_maps = 1024;  ///< of nests that leave no partial results
   std::int64_t max_partial_bytes = partial_bytes;
-  std::int64_t row_memory = 0;   ///< bytes of shared memory that a team may hold rows in
+  std::int64_t row_memory = 0;  ///< bytes of shared memory that a team may hold rows in
+  /// And should at most: beyond it, teams share a row.
+  std::int64_t wanted_row_memory = wanted_row_bytes;
+  int max_members = 1;  ///< teams that may share a row: on devices with clusters
+  int multiprocessors = 1;
+  std::int64_t shared_memory = 0;  ///< bytes of shared memory of a multiprocessor
+  /// Teams that run at a time, of a nest whose teams share rows; null: not known.
+  int (*teams_at_a_time)(const void* context, int nest, int team, std::int64_t row_bytes,
+                         int members) = nullptr;
+  const void* context = nullptr;
   std::int64_t sorted_rows = 0;  ///< a scatter of so many rows sorts them; 0: none does
   std::int64_t merged_apart = results_merged_apart;  ///< so many partial results are
 };

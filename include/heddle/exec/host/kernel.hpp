@@ -358,26 +358,6 @@ const kernel* kernels_for([[maybe_unused]] isa level, std::integer_sequence<int,
   return baseline;
 }
 
-/// Whether two passes of a nest compute the same value at a cost.
-template <class Program>
-consteval bool computes_twice() {
-  const auto& p = plan_of<Program>;
-  for (std::size_t k = 0; k < p.sizes.nests; ++k) {
-    bool seen[Program::node_count] = {};
-    for (int i = 0; i < p.nests[k].pass_count && p.nests[k].pass_count > 1; ++i) {
-      const pass_info pass = p.passes[static_cast<std::size_t>(p.nests[k].first_pass + i)];
-      for (int j = 0; j < pass.node_count; ++j) {
-        const int id = p.nodes[static_cast<std::size_t>(pass.first_node + j)];
-        if (!graph::is_costly(p.graph_nodes[static_cast<std::size_t>(id)].code)) continue;
-        if (!is_lane<Program>(pass, id)) continue;
-        if (seen[id]) return true;
-        seen[id] = true;
-      }
-    }
-  }
-  return false;
-}
-
 }  // namespace detail
 
 /// A program as the host's nests run it.
