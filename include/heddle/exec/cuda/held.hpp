@@ -30,8 +30,9 @@ inline constexpr bool holds_rows = find_holds_rows<Program, Nest>();
 template <class Program, int Nest>
 consteval bool has_holds() {
   const auto& p = plan_of<Program>;
-  for (std::size_t h = 0; h < p.sizes.holds; ++h) {
-    if (p.holds[h].nest == Nest) return true;
+  const int count = static_cast<int>(p.sizes.holds);
+  for (int h = 0; h < count; ++h) {
+    if (p.holds[static_cast<std::size_t>(h)].nest == Nest) return true;
   }
   return false;
 }
@@ -107,11 +108,11 @@ consteval int place_under_hold(int hold) {
 /// The last pass that needs the lanes of a held operand, which a held value may have taken.
 template <class Program, int Nest>
 consteval int last_use_of(int place) {
-  for (std::size_t h = 0; h < plan_of<Program>.sizes.holds; ++h) {
-    const int hold = static_cast<int>(h);
-    if (plan_of<Program>.holds[h].nest == Nest && place_under_hold<Program, Nest>(hold) == place) {
-      return last_reader_of_hold<Program, Nest>(hold);
-    }
+  const auto& p = plan_of<Program>;
+  const int count = static_cast<int>(p.sizes.holds);
+  for (int h = 0; h < count; ++h) {
+    if (p.holds[static_cast<std::size_t>(h)].nest != Nest) continue;
+    if (place_under_hold<Program, Nest>(h) == place) return last_reader_of_hold<Program, Nest>(h);
   }
   return last_pass_of<Program, Nest>(place);
 }
@@ -179,10 +180,10 @@ consteval int most_row_reductions() {
   return most;
 }
 /// Bytes of row memory that the teams which share a row exchange values by: two buffers, used in
-/// turn, so that nobody waits for those who still read; rows begin at a line behind them.
+/// turn, so that nobody waits for those who still read.
 constexpr std::int64_t exchange_bytes(int reductions, int team, int members) {
   const std::int64_t warps = (team + warp_width - 1) / warp_width;
-  return (8 * (exchange_words + 2 * reductions * warps * members) + 127) / 128 * 128;
+  return (8 * (exchange_words + 2 * reductions * warps * members) + 15) / 16 * 16;
 }
 
 }  // namespace heddle::inline v0::exec::cuda::detail

@@ -2,8 +2,6 @@
 // What a thread of a CUDA body computes of one lane: the nodes of a pass, one after the other.
 #pragma once
 
-#include <limits>
-
 #include <heddle/exec/cuda/vectors.hpp>
 
 namespace heddle::inline v0::exec::cuda::detail {
@@ -143,7 +141,8 @@ class nest_nodes : protected nest_vectors<Program, Nest, Access, Team> {
     const float q = dividend * reciprocal;
     const float rest = ::fmaf(-q, y * scale, dividend);
     // where x, q or the reciprocal is infinite, nothing is left to correct
-    return ::fabsf(rest) < std::numeric_limits<float>::infinity() ? ::fmaf(rest, reciprocal, q) : q;
+    constexpr float largest = 0x1.fffffep127f;
+    return ::fabsf(rest) <= largest ? ::fmaf(rest, reciprocal, q) : q;
   }
   HEDDLE_HD HEDDLE_INLINE static float scale_of(float y) {
     return ::fabsf(y) < 0x1p-60f ? 0x1p40f : ::fabsf(y) > 0x1p60f ? 0x1p-40f : 1.0f;

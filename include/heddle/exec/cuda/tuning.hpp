@@ -33,7 +33,7 @@ inline constexpr std::int64_t rounds_of_list = 4;
 inline constexpr int shared_reserved = 2048;
 /// Threads of a team that holds rows in memory, and how many such teams a multiprocessor has.
 inline constexpr int held_team = 128;
-constexpr int held_teams_at_a_time(int nodes) { return nodes <= 32 ? 8 : 4; }
+constexpr int held_teams_at_a_time(int nodes) { return nodes <= 32 ? 8 : 3; }
 /// Bytes of rows that a team should hold at most: where teams can share a row, so many do. Fewer
 /// bytes are more teams at a time, but fewer lanes for the sums that they agree on.
 inline constexpr std::int64_t wanted_row_bytes = std::int64_t{60} << 10;
