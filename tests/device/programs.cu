@@ -103,11 +103,9 @@ struct statement_of<take_gradient, matrix, classes> {
   }
 
 // Rows that are held are launched with the bounds of the program's own, which holds values, too.
-template <class Program>
-using program_of_rows =
-    std::conditional_t<exec::detail::computes_twice<Program>(), exec::holding<Program>, Program>;
 #define HELD_PROGRAM(name, function, ...)                                                          \
-  using name##_held_program = program_of_rows<statement_of<function, __VA_ARGS__>::program>;       \
+  using name##_held_program =                                                                      \
+      exec::cuda::detail::program_of_rows<statement_of<function, __VA_ARGS__>::program>;           \
   extern "C" __global__ void __launch_bounds__(                                                    \
       exec::cuda::block_limit(access::held),                                                       \
       exec::cuda::blocks_at_a_time<name##_held_program>(access::held))                             \

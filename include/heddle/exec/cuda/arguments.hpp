@@ -138,7 +138,8 @@ HEDDLE_HD inline int place_of_bit(unsigned x) {
 }
 
 /// How a nest's work is divided. Units are (segment of the parallel rows, chunk of the innermost
-/// axis); each is done by one group of `width` threads, in order.
+/// axis); each is done by one group of `width` threads, in order. Of rows that are held, a unit is
+/// done by `members` teams, each its chunk of the lanes.
 struct nest_shape {
   std::int64_t inner_extent = 1;
   std::int64_t rows = 1;       ///< product of the parallel outer loops

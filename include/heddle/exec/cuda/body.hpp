@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The body of a nest on a CUDA device, written against a team: one template for maps, rows, kept
-// and outer reductions. prepare.hpp decides how the work is divided; group.hpp finishes across the
+// and outer reductions. divide.hpp decides how the work is divided; group.hpp finishes across the
 // grid.
 #pragma once
 
@@ -129,7 +129,7 @@ class nest_body : nest_totals<Program, Nest, Access, Team> {
       if constexpr (uses_coordinates<Program>()) move_to(row_, 0);
       team_.await_fetches();
       run_passes<0>();
-      copy_cursors(at_, this->next_.at);
+      if (this->next_.is_there) copy_cursors(at_, this->next_.at);
     }
     this->flush_held(reduction_indices<Program>{});
   }
@@ -372,7 +372,7 @@ class nest_body : nest_totals<Program, Nest, Access, Team> {
       }
     }
   }
-  /// Adds to the row of a table that the index names; prepare.hpp gives each lane of a row to one
+  /// Adds to the row of a table that the index names; divide.hpp gives each lane of a row to one
   /// thread.
   template <int Pass, int K, class T>
   HEDDLE_HD HEDDLE_INLINE void scatter(T x, slots& once, slots& lane, std::int64_t at) {

@@ -128,6 +128,11 @@ inline bool can_be_wide(const nest_tables& t, const host::detail::nest_state& s)
     if (i >= t.read_count && k < 0) continue;  // reductions' values: element by element
     const output_info* const out = k < 0 ? nullptr : t.plan->outputs + t.first_output + k;
     const bool added = t.owned_scatter && out != nullptr;
+    // partial results in memory are dense: with such rows, vectors of them are not aligned
+    if (out != nullptr && out->kind == graph::item_kind::terminal_reduction && c.lane &&
+        t.looped[out->slot] == total_kind::memory && s.inner_extent % t.vector != 0) {
+      return false;
+    }
     if (out != nullptr && out->kind != graph::item_kind::store && !added) continue;
     if (added && !c.lane) return false;
     if (!c.lane || (c.direct && !added)) continue;
@@ -209,6 +214,16 @@ inline bool hold_rows(const nest_tables& t, const launch_limits& limits, int mos
                                  shape.rows * members < limits.multiprocessors)) {
     members *= 2;
   }
+  // a device may have no room for so many
+  int at_a_time = 0;
+  while (members > 1 && limits.teams_at_a_time != nullptr) {
+    at_a_time =
+        bytes_of(members) > limits.row_memory
+            ? 0
+            : limits.teams_at_a_time(limits.context, t.nest, made.team, bytes_of(members), members);
+    if (at_a_time > 0) break;
+    members /= 2;
+  }
   const std::int64_t bytes = bytes_of(members);
   if (bytes > limits.row_memory) {
     made.team = given_team;
@@ -217,10 +232,7 @@ inline bool hold_rows(const nest_tables& t, const launch_limits& limits, int mos
   std::int64_t teams = std::int64_t{limits.multiprocessors} *
                        std::clamp(limits.shared_memory / (bytes + shared_reserved), std::int64_t{1},
                                   std::int64_t{t.teams});
-  if (members > 1 && limits.teams_at_a_time != nullptr) {
-    const int known = limits.teams_at_a_time(limits.context, t.nest, made.team, bytes, members);
-    if (known > 0) teams = known;
-  }
+  if (at_a_time > 0) teams = at_a_time;
   made.how = access::held;
   made.row_bytes = bytes;
   shape.members = members;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What one launch runs: a nest over the whole grid, then, in the team that finishes last, the merge
-// of partial results in index order and the small nests that read them.
+// of partial results in index order and the small nests that read them. Where partial results are
+// many, launches of their own merge them and run those nests.
 #pragma once
 
 #include <heddle/exec/cuda/body.hpp>
@@ -62,8 +63,8 @@ consteval int partial_finish(int nest) {
   }
   return last;
 }
-/// The nest behind those that finish a launch from `nest` on, in one more launch: what is left of
-/// them has partial results, or one of them has and finishes the others.
+/// The nest behind those that a launch of nest `nest` runs, of those that finish what was merged
+/// apart: itself, or, where it has partial results, all behind it, too, in the team that is last.
 template <class Program>
 consteval int finish_end(int nest) {
   const int end = group_end<Program>(group_begin<Program>(nest));

@@ -36,6 +36,9 @@ consteval bool has_holds() {
   }
   return false;
 }
+/// The program whose held bodies a program's rows take.
+template <class Program>
+using program_of_rows = std::conditional_t<computes_twice<Program>(), holding<Program>, Program>;
 /// Whether the held body is compiled for a nest: where values are computed twice, for the program
 /// that holds them.
 template <class Program, int Nest>

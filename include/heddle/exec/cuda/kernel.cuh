@@ -53,8 +53,8 @@ __global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time<Program>
 template <class Program, int First, access Access>
 struct kernel_id {};
 
-/// Shared memory that a kernel may ask for without being allowed to.
-inline constexpr std::int64_t shared_default = 48 << 10;
+/// Shared memory that a kernel may ask for without being allowed to, beside what it has of its own.
+inline constexpr std::int64_t shared_default = (48 << 10) - shared_reserved;
 
 /// Shared memory that a launch asks for.
 struct shared_request {

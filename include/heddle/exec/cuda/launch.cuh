@@ -25,7 +25,7 @@ using heddle::detail::stream_state;
 constexpr bool clusters_compiled([[maybe_unused]] int major) {
 #if defined(__CUDA_ARCH_LIST__)
   for (const int arch : {__CUDA_ARCH_LIST__}) {
-    if (arch >= 900 && arch / 100 <= major) return true;
+    if (arch >= 900 && arch / 100 == major) return true;
   }
 #endif
   return false;
@@ -285,7 +285,7 @@ void run_program(const launch& given, int inputs, int outputs, storage* const* o
   limits.multiprocessors = known.multiprocessors;
   if (known.clusters) {
     limits.max_members = max_members;
-    limits.teams_at_a_time = detail::teams_that_share<Program>;
+    limits.teams_at_a_time = detail::teams_that_share<detail::program_of_rows<Program>>;
     limits.context = &where;
   }
   if (word_sorter_in_place.load(std::memory_order_acquire) != nullptr) {
@@ -294,7 +294,6 @@ void run_program(const launch& given, int inputs, int outputs, storage* const* o
   prepared<Program> ready(l, limits);
   if constexpr (detail::computes_twice<Program>()) {
     if (ready.holds()) {
-      if (known.clusters) limits.teams_at_a_time = detail::teams_that_share<holding<Program>>;
       prepared<holding<Program>> with_values(l, limits);
       if (with_values.holds()) return detail::run_prepared(with_values, l, where, state);
       limits.row_memory = 0;

@@ -117,7 +117,7 @@ class nest_nodes : protected nest_vectors<Program, Nest, Access, Team> {
   }
   /// The lane of a vector that begins at `first` which stands at a position; -1: none of it.
   HEDDLE_HD HEDDLE_INLINE static int lane_at(std::int64_t position, std::int64_t first) {
-    const auto lane = static_cast<std::uint64_t>(position - first);
+    const auto lane = static_cast<std::uint64_t>(position) - static_cast<std::uint64_t>(first);
     return lane < 64 ? static_cast<int>(lane) : -1;
   }
 
@@ -134,15 +134,16 @@ class nest_nodes : protected nest_vectors<Program, Nest, Access, Team> {
   }
   /// x / y, where y is the same for many and its reciprocal is known: one step of Newton's method
   /// makes the quotient the nearest one (Markstein, IA-64 and Elementary Functions, 2000, chapter
-  /// 8). Powers of two keep what is between from the ends of a float's range.
+  /// 8), or one beside it where x is below 2^-100. Powers of two keep what is between from the ends
+  /// of a float's range.
   HEDDLE_HD HEDDLE_INLINE static float quotient(float x, float y, float reciprocal) {
     const float scale = scale_of(y);
     const float dividend = x * scale;
     const float q = dividend * reciprocal;
     const float rest = ::fmaf(-q, y * scale, dividend);
-    // where x, q or the reciprocal is infinite, nothing is left to correct
+    // of an infinite x, q or reciprocal nothing is left to correct, and zeros keep their sign
     constexpr float largest = 0x1.fffffep127f;
-    return ::fabsf(rest) <= largest ? ::fmaf(rest, reciprocal, q) : q;
+    return rest != 0 && ::fabsf(rest) <= largest ? ::fmaf(rest, reciprocal, q) : q;
   }
   HEDDLE_HD HEDDLE_INLINE static float scale_of(float y) {
     return ::fabsf(y) < 0x1p-60f ? 0x1p40f : ::fabsf(y) > 0x1p60f ? 0x1p-40f : 1.0f;

@@ -275,6 +275,7 @@ class prepared {
       const bool apart = choices_[first].merge_blocks > 0;
       const bool by_one = finish && (!apart || partial >= 0);
       launch_limits limits = limits_;
+      if (finish) limits.sorted_rows = 0;
       if (by_one) {
         limits.team = choices_[apart ? partial : first].team;
         limits.fixed_team = true;

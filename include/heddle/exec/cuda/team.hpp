@@ -9,8 +9,7 @@
 // - shuffle_down(x, d, width): x of the thread d ranks on, within groups of `width` (a power of two
 //   up to 32, aligned); any value where there is none;
 // - shuffle_first(x, width): x of the first thread of the group;
-// - shuffle_xor(x, mask): x of the thread of the warp whose rank differs by these bits; there is
-// one;
+// - shuffle_xor(x, mask): x of the thread of the warp whose rank differs by these bits;
 // - ballot(x, width): one bit a thread of the group, its x, a bool;
 // - scratch(): memory that the team shares, scratch_bytes + 16, aligned to 16;
 // - row_memory(): likewise, as much as the launch asked for;
@@ -23,10 +22,8 @@
 // - await_sent<Site>(number, count): until all that `count` sends have sent to this team for that
 //   exchange is there, by all threads of the team. The first exchange_words words of row memory are
 //   for it;
-// - fetch<Bytes>(to, from): copies 8 or a multiple of 16 bytes, aligned to 8 or 16, of device
-// memory
-//   to row memory, some time before await_fetches() returns to the same thread, which alone may
-//   then read them;
+// - fetch<Bytes>(to, from): copies 8 or a multiple of 16 bytes, aligned to 8 or 16, to row memory,
+//   some time before await_fetches() returns to the same thread, which alone may then read them;
 // - take_ticket(place): one arrival at a counter in device memory; whether it was the last of the
 //   grid. What the team wrote before is then visible to the team that was last. The last arrival
 //   sets the counter back to 0;
