@@ -2,6 +2,8 @@
 // What a thread of a CUDA body computes of one lane: the nodes of a pass, one after the other.
 #pragma once
 
+#include <cmath>
+
 #include <heddle/exec/cuda/vectors.hpp>
 
 namespace heddle::inline v0::exec::cuda::detail {
