@@ -2,6 +2,8 @@
 // Scalar mathematics on host and device, branch-free, so that a loop over any of it vectorises.
 #pragma once
 
+#include <type_traits>
+
 #include <heddle/core/math_error.hpp>
 #include <heddle/core/math_exponential.hpp>
 #include <heddle/core/math_integer.hpp>
