@@ -111,6 +111,15 @@ class nest_totals : protected nest_nodes<Program, Nest, Access, Team> {
           take_from_members<total_type<Program, r>>(team_, exchange(Rank), combiner<r>{});
     }
   }
+  /// One reduction alone.
+  template <int R, class T>
+  HEDDLE_HD HEDDLE_INLINE T exchange_value(T x) {
+    send_to_members(team_, exchange(0), x, exchanges_, combiner<R>{});
+    await_exchange(1);
+    x = take_from_members<T>(team_, exchange(0), combiner<R>{});
+    ++exchanges_;
+    return x;
+  }
   /// Where the members send the values of one reduction. Those of the next exchange go elsewhere:
   /// when they come, all have read those of the one before.
   HEDDLE_HD HEDDLE_INLINE std::uint64_t* exchange(int rank) const {
@@ -164,11 +173,7 @@ class nest_totals : protected nest_nodes<Program, Nest, Access, Team> {
                     !keeps_lanes<Program, Nest>(r)) {
         auto total = totals_.template get<r>().of[0];
         if constexpr (pass_of<Pass>.inner >= 0 && Access == access::held) {
-          using T = total_type<Program, r>;
-          send_to_members(team_, exchange(0), total, exchanges_, combiner<r>{});
-          await_exchange(1);
-          total = take_from_members<T>(team_, exchange(0), combiner<r>{});
-          ++exchanges_;
+          total = exchange_value<r>(total);
         } else if constexpr (pass_of<Pass>.inner >= 0) {
           total = reduce_row(team_, total, nest_.shape.width, combiner<r>{});
         }
