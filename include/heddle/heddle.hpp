@@ -48,6 +48,8 @@
 #include <heddle/nn/sequential.hpp>
 #include <heddle/nn/state.hpp>
 #include <heddle/optim/adamw.hpp>
+#include <heddle/optim/clip_grad.hpp>
+#include <heddle/optim/grad_scaler.hpp>
 #include <heddle/optim/scheduler.hpp>
 #include <heddle/optim/sgd.hpp>
 #include <heddle/placement/policy.hpp>

@@ -56,7 +56,7 @@ struct training {
   Optimizer optimizer;
   tensor<float, 2> x = zeros<float, 2>({5, 6}, cuda(0));
   tensor<std::int64_t, 1> y = zeros<std::int64_t, 1>({5}, cuda(0));
-  tensor<float, 0> loss;
+  tensor<float, 0> loss, norm;
 
   template <class Options>
   explicit training(Options options) : optimizer(parameters(to(model, cuda(0))), options) {}
@@ -69,6 +69,7 @@ struct training {
     const variable of_batch = cross_entropy(model(x), y);
     optimizer.zero_grad();
     of_batch.backward();
+    norm = optim::clip_grad_norm_(parameters(model), 0.5);
     optimizer.step();
     loss = of_batch.value();
   }
@@ -90,6 +91,7 @@ void train_both(Options options, int warm) {
     replayed.feed(i);
     graph.replay();
     CHECK(replayed.loss.item() == eager.loss.item());
+    CHECK(replayed.norm.item() == eager.norm.item());
     CHECK(weights(replayed.model) == weights(eager.model));
   }
   // and an eager step goes on from there

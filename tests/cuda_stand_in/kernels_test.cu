@@ -186,7 +186,7 @@ struct momentum_step {
 };
 using list_program =
     exec::detail::multi_statement<momentum_step, float, std::make_integer_sequence<int, 3>,
-                                  std::make_integer_sequence<int, 1>>::type::program;
+                                  double>::type::program;
 
 /// What was found, as one text: empty for nothing.
 std::string found() {
@@ -304,7 +304,8 @@ TEST_CASE("kernels over lists of tensors, and strided copies and fills") {
   }
   const exec::scalar_bits rate{.floating = 0.1};
   const auto step = [&] {
-    const cuda::multi_launches<list_program, 3, 4> launches(groups, 2, &rate, 64, 3);
+    cuda::multi_launches<list_program, 3, 4> launches(groups, 2, {.scalars = &rate}, 64, 3);
+    launches.place(nullptr, nullptr);
     REQUIRE(launches.all().size() == 1);
     const auto& one = launches.all()[0];
     REQUIRE(one.how == cuda::access::wide);

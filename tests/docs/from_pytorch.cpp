@@ -124,6 +124,22 @@ TEST_CASE("modules, optimizers and state dicts") {
     heddle::tensor<float, 2> logits = heddle::inference(model)(x);  // with torch.no_grad()
     //! [training]
     CHECK(logits.extent(1) == 3);
+    //! [scaler]
+    heddle::optim::grad_scaler_options options{.init_scale = 1024,  // 65536 by default
+                                               .growth_factor = 2,
+                                               .backoff_factor = 0.5,
+                                               .growth_interval = 2000};
+    heddle::optim::grad_scaler scaler(options);
+    heddle::variable loss = heddle::cross_entropy(model(x), y);
+    optimizer.zero_grad();
+    scaler.scale(loss).backward();
+    scaler.unscale_(optimizer);  // only to clip
+    heddle::tensor<float, 0> norm = heddle::optim::clip_grad_norm_(heddle::parameters(model), 1.0);
+    scaler.step(optimizer);  // not if a gradient is infinite or not a number
+    scaler.update();
+    double scale = scaler.get_scale();
+    //! [scaler]
+    CHECK((norm.item() > 0 && scale == 1024));
     //! [state]
     heddle::save_safetensors("net.safetensors", heddle::state_dict(model));
     heddle::save_safetensors("optimizer.safetensors", optimizer.state_dict());

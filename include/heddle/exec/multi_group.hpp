@@ -2,6 +2,7 @@
 // What a launch over many tensors runs over.
 #pragma once
 
+#include <heddle/exec/launch.hpp>
 #include <heddle/tensor/any_tensor.hpp>
 
 namespace heddle::inline v0::exec {
@@ -22,6 +23,17 @@ struct multi_group {
     data[operand] = t.data();
     owners[operand] = t.storage().get();
   }
+};
+
+/// What all groups of a launch have in common: single elements that they read, single elements that
+/// come out of all of them, numbers. Of a program, the operands and outputs behind those of a
+/// group.
+struct multi_shared {
+  std::byte* const* data = nullptr;  ///< what is read, then what is written
+  storage* const* owners = nullptr;
+  int reads = 0;
+  int results = 0;
+  const scalar_bits* scalars = nullptr;
 };
 
 }  // namespace heddle::inline v0::exec

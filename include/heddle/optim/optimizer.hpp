@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What optimizers have in common: their parameters in groups of one dtype and device, each of which
-// steps in one launch; clipping of gradients.
+// steps in one launch.
 #pragma once
 
 #include <heddle/core/capture.hpp>
@@ -123,82 +123,6 @@ bool holds_dtype(dtype type) {
   return ((dtype_of<T> == type) || ...);
 }
 
-}  // namespace detail
-
-namespace detail {
-
-struct scale_function {
-  constexpr symbol operator()(const symbol& g, const symbol& factor) const { return g * factor; }
-};
-
-/// The devices of gradients that are there, each once.
-template <class Visit>
-void for_each_group(const std::vector<any_tensor>& gradients, dtype type, Visit visit) {
-  std::vector<device> seen;
-  for (const any_tensor& g : gradients) {
-    if (g.dtype() != type) continue;
-    bool known = false;
-    for (const device d : seen) known = known || d == g.device();
-    if (!known) seen.push_back(g.device());
-  }
-  for (const device d : seen) visit(d);
-}
-
-template <class T>
-double square_sum(const any_tensor& g) {
-  tensor<T, 1> flat(g.storage(), reinterpret_cast<T*>(g.data()), extents<1>{g.size()},
-                    strides<1>{1});
-  using wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
-  tensor<wide, 0> sum = let(
-      [](auto x) {
-        const symbol w = cast<wide>(x);
-        return heddle::sum(w * w);
-      },
-      flat);
-  return static_cast<double>(sum.item());
-}
-
-}  // namespace detail
-
-/// Scales all gradients so that their joint 2-norm is at most max_norm, as PyTorch's function of
-/// this name. Returns the norm before. Waits for the gradients.
-template <class... T,
-          class Types = std::conditional_t<sizeof...(T) == 0, std::tuple<float>, std::tuple<T...>>>
-double clip_grad_norm_(const parameter_list& parameters, double max_norm) {
-  return [&]<class... U>(std::type_identity<std::tuple<U...>>) {
-    std::vector<any_tensor> gradients;
-    double total = 0;
-    for (const any_parameter& p : parameters) {
-      const any_tensor g = p.grad();
-      if (!g.defined()) continue;
-      if (!detail::holds_dtype<U...>(g.dtype())) detail::raise_dtype("clip_grad_norm_", p);
-      gradients.push_back(g);
-      ((g.dtype() == dtype_of<U> ? static_cast<void>(total += detail::square_sum<U>(g)) : void()),
-       ...);
-    }
-    const double norm = __builtin_sqrt(total);
-    const double factor = max_norm / (norm + 1e-6);
-    if (!(factor < 1)) return norm;
-    const auto scale = [&]<class V>(std::type_identity<V>) {
-      detail::for_each_group(gradients, dtype_of<V>, [&](device where) {
-        std::vector<exec::multi_group<1>> groups;
-        for (const any_tensor& g : gradients) {
-          if (g.dtype() != dtype_of<V> || g.device() != where) continue;
-          exec::multi_group<1> group;
-          group.set(0, g);
-          group.count = g.size();
-          groups.push_back(group);
-        }
-        exec::multi_assign<V, 1>(detail::scale_function{}, groups, where, factor);
-      });
-    };
-    (scale(std::type_identity<U>{}), ...);
-    return norm;
-  }(std::type_identity<Types>{});
-}
-
-namespace detail {
-
 /// The parameters of an optimizer, and what every optimizer does with them.
 template <int States, class... T>
 class optimizer {
@@ -233,6 +157,14 @@ class optimizer {
     for (const auto& s : slots_) s.parameter.zero_grad();
   }
   [[nodiscard]] std::size_t size() const noexcept { return slots_.size(); }
+  /// Those that were added, in their order.
+  [[nodiscard]] parameter_list parameters() const {
+    parameter_list list;
+    for (const auto& s : slots_) list.push_back(s.parameter);
+    return list;
+  }
+  /// The types of the parameters' elements.
+  using value_types = std::tuple<T...>;
 
  protected:
   explicit optimizer(const char* name) : name_(name) {}

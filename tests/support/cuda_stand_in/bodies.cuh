@@ -272,15 +272,36 @@ struct list_kernel {
                   std::uint64_t seed) {
     run_grid(name(), with, blocks, threads, shared_bytes, seed, &run_thread);
   }
-  static void accesses(const void* with, int, void* context, add_access add) {
+  static void accesses(const void* with, int blocks, void* context, add_access add) {
     const arguments& a = *static_cast<const arguments*>(with);
     const access_sink sink{context, add};
     for (int g = 0; g < a.groups; ++g) {
       for (int c = 0; c < layout::cursor_count; ++c) {
-        sink(a.base[g][c], a.count[g] * a.nest.lane[c],
+        if (a.base[g][c] == nullptr) continue;  // of a reduction
+        // what all groups share is one element of 1 byte or more
+        const std::int64_t lane = a.group.template nest<0>().lane[c];
+        sink(a.base[g][c], lane == 0 ? 1 : a.count[g] * lane,
              c < layout::read_count ? touch::read : touch::written);
       }
     }
+    add_results(a, blocks, sink, std::make_integer_sequence<int, group::end - 1>{});
+  }
+
+ private:
+  using group = cuda::group_arguments<Program, 0>;
+
+  template <int... K>
+  static void add_results(const arguments& a, int blocks, const access_sink& add,
+                          std::integer_sequence<int, K...>) {
+    const int reductions = exec::view_of<Program>().reduction_count;
+    const bool last = a.merged_teams > 0;
+    for (int r = 0; r < reductions; ++r) {
+      add(a.group.program.partials[r], 8 * (last ? a.merged_teams : blocks), touch::written);
+      if (last) add(a.group.program.merged[r], 8, touch::written);
+    }
+    if (!last || reductions == 0) return;
+    (add_nest<Program, K + 1>(a.group.program, a.group.template nest<K + 1>(), 1, add), ...);
+    add(a.group.program.ticket, sizeof(unsigned), touch::written);
   }
 };
 

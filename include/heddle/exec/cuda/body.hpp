@@ -69,14 +69,18 @@ class nest_body : nest_totals<Program, Nest, Access, Team> {
     this->leave_totals(reduction_indices<Program>{});
   }
 
-  /// Lanes [begin, begin + lanes) of operands that lie elsewhere, one pointer a cursor.
-  HEDDLE_HD HEDDLE_INLINE void run_chunk(std::byte* const* bases, std::int64_t begin,
-                                         std::int64_t lanes) {
-    HEDDLE_UNROLL
-    for (int c = 0; c < layout::cursor_count; ++c) at_[c] = bases[c];
-    begin_ = begin;
-    lanes_ = team_.limit(lanes);
-    run_passes<0>();
+  /// Parts of tensors of a list: next(run) calls run(bases, begin, lanes) for the lanes [begin,
+  /// begin + lanes) of operands that lie at `bases`, one pointer a cursor.
+  template <class Next>
+  HEDDLE_HD HEDDLE_INLINE void run_list(const Next& next) {
+    this->start_totals(reduction_indices<Program>{});
+    next([this](std::byte* const* bases, std::int64_t begin, std::int64_t lanes) {
+      copy_cursors(at_, bases);
+      begin_ = begin;
+      lanes_ = team_.limit(lanes);
+      run_passes<0>();
+    });
+    this->leave_totals(reduction_indices<Program>{});
   }
 
  private:

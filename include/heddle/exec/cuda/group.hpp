@@ -222,17 +222,28 @@ HEDDLE_HD bool is_last(const Team& team, unsigned* ticket) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// What a team does behind its part of nest First: the one that is last merges what `teams` teams
+/// have left, and runs the nests that finish the launch.
+template <class Program, int First, access Access, class Team>
+HEDDLE_HD void finish_if_last(const Team& team, const group_arguments<Program, First>& a,
+                              int teams) {
+  if (!is_last(team, a.program.ticket)) return;
+  merge_totals<Program, First, Access>(team, a.program, a.template nest<First>().shape.slots, teams,
+                                       reduction_indices<Program>{});
+  finish<Program, First, First + 1>(team.alone(), a);
+}
+
+}  // namespace detail
+
 /// One team's part of a launch.
 template <class Program, int First, access Access, class Team>
 HEDDLE_HD void run_group(const Team& team, const group_arguments<Program, First>& a) {
   detail::nest_body<Program, First, Access, Team>(team, a.program, a.template nest<First>()).run();
   if constexpr (detail::has_terminals<Program, First>()) {
     if (a.template nest<First>().shape.merged_apart > 0) return;
-    if (!detail::is_last(team, a.program.ticket)) return;
-    detail::merge_totals<Program, First, Access>(
-        team, a.program, a.template nest<First>().shape.slots, team.blocks(),
-        detail::reduction_indices<Program>{});
-    detail::finish<Program, First, First + 1>(team.alone(), a);
+    detail::finish_if_last<Program, First, Access>(team, a, team.blocks());
   }
 }
 

@@ -263,7 +263,7 @@ template <class Program, int First, sorted_step Step>
   return cudaPeekAtLastError();
 }
 
-/// The kernel of an element-wise program over a list of tensors.
+/// The kernel of a program over a list of tensors.
 template <class Program, access Access, int Groups>
 __global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time(Access))
     multi_kernel(const __grid_constant__ multi_arguments<Program, Groups> arguments) {
@@ -292,7 +292,7 @@ template <class Program, access Access, int Groups>
                         double now[heddle::detail::graph_capture::most_scalars];
                         write->write(now);
                         for (int i = 0; i < program_arguments<Program>::scalar_count; ++i) {
-                          to.program.scalars[i].floating = now[i];
+                          to.group.program.scalars[i].floating = now[i];
                         }
                       });
   return code;

@@ -19,7 +19,7 @@ consteval int groups_of_launch() {
 /// Queues a program over a list of tensors.
 template <class Program, class Configuration, int Operands>
 void run_multi_program(const multi_group<Operands>* groups, std::size_t count,
-                       const scalar_bits* scalars, device where) {
+                       const multi_shared& shared, device where) {
   constexpr int per_launch = groups_of_launch<Program>();
   constexpr int team = usual_team;
   const heddle::detail::launch_range range("multi_assign");
@@ -30,12 +30,24 @@ void run_multi_program(const multi_group<Operands>* groups, std::size_t count,
     for (storage* owner : groups[k].owners) {
       if (owner != nullptr) owner->record_stream(state);
     }
-    for (std::size_t i = 0; i < plan_of<Program>.sizes.outputs; ++i) {
-      state.note_written(groups[k].owners[plan_of<Program>.outputs[i].slot]);
+    for (int i = 0; i < detail::nest_layout<Program, 0>::output_count; ++i) {
+      const output_info out = plan_of<Program>.outputs[static_cast<std::size_t>(i)];
+      if (graph::writes_result(out.kind)) state.note_written(groups[k].owners[out.slot]);
     }
   }
-  const multi_launches<Program, Operands, per_launch> launches(groups, count, scalars, team,
-                                                               detail::blocks_for(where.index));
+  for (int i = 0; i < shared.reads + shared.results; ++i) {
+    shared.owners[i]->record_stream(state);
+    if (i >= shared.reads) state.note_written(shared.owners[i]);
+  }
+  multi_launches<Program, Operands, per_launch> launches(groups, count, shared, team,
+                                                         detail::blocks_for(where.index));
+  handle<storage> workspace;
+  if (launches.workspace_bytes() > 0) {
+    workspace = storage::allocate(static_cast<std::size_t>(launches.workspace_bytes()), where);
+  }
+  detail::cuda_stream::words words;
+  if constexpr (detail::needs_words<Program>()) words = state.get_words();
+  launches.place(workspace ? workspace->data() : nullptr, words.ticket);
   for (const auto& one : launches.all()) {
     detail::check_cuda(one.how == access::wide ? launch_multi_kernel<Program, access::wide>(
                                                      one.with, one.blocks, team, state.get())

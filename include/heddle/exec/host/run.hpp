@@ -220,11 +220,52 @@ void run_collapsed(nest_state& s, std::byte** buffers) {
 
 }  // namespace detail
 
-/// Runs all nests of a plan. Outputs of scatters must be contiguous. Throws index_error where a
-/// gather or scatter meets an index outside of its table, out_of_memory where scratch memory is
-/// short.
+/// Several launches of one program: `move_to(context, k)` makes the launch that is given the k-th.
+struct launch_list {
+  std::int64_t count = 1;
+  void* context = nullptr;
+  void (*move_to)(void* context, std::int64_t k) = nullptr;
+};
+
+namespace detail {
+
+template <class Configuration>
+void run_one_nest(const plan_view& p, const kernel* kernels, const launch& l, int nest,
+                  std::byte** buffers) {
+  nest_state s{};
+  s.plan = &p;
+  s.kernels = kernels;
+  s.l = &l;
+  s.info = p.nests + nest;
+  s.nest = nest;
+  int cursors = 0;
+  for (int i = 0; i < s.info->pass_count; ++i) {
+    const pass_info& pass = p.passes[s.info->first_pass + i];
+    cursors += pass.read_count + pass.value_count + pass.output_count;
+  }
+  const scratch cursor_memory(static_cast<std::size_t>(cursors + 1) * sizeof(cursor));
+  s.cursors = reinterpret_cast<cursor*>(cursor_memory.data());
+  for (int i = 0; i < cursors; ++i) new (s.cursors + i) cursor();
+  s.outputs = l.outputs;
+  if (s.info->scatters) {
+    clear_scattered(p, *s.info, l);
+    const widened_tables tables(p, *s.info, l);
+    s.outputs = tables.outputs();
+    run_collapsed<Configuration>(s, buffers);
+    tables.write_back();
+  } else {
+    run_collapsed<Configuration>(s, buffers);
+  }
+}
+
+}  // namespace detail
+
+/// Runs all nests of a plan; the first one over all launches of a list, whose reductions it takes
+/// together. Outputs of scatters must be contiguous. Throws index_error where a gather or scatter
+/// meets an index outside of its table, out_of_memory where scratch memory is short.
 template <class Configuration = configuration>
-void run_nests(const plan_view& p, const kernel* kernels, const launch& l) {
+void run_nests(const plan_view& p, const kernel* kernels, const launch& l,
+               const launch_list& list = {}) {
   using namespace detail;
   std::int64_t stored = 0;
   for (int r = 0; r < p.reduction_count; ++r) {
@@ -241,33 +282,15 @@ void run_nests(const plan_view& p, const kernel* kernels, const launch& l) {
     fill_identity(at, count, info.code, info.type);
     at += (count * 8 + 63) / 64 * 64;
   }
-  for (int k = 0; k < p.nest_count; ++k) {
-    nest_state s{};
-    s.plan = &p;
-    s.kernels = kernels;
-    s.l = &l;
-    s.info = p.nests + k;
-    s.nest = k;
-    int cursors = 0;
-    for (int i = 0; i < s.info->pass_count; ++i) {
-      const pass_info& pass = p.passes[s.info->first_pass + i];
-      cursors += pass.read_count + pass.value_count + pass.output_count;
-    }
-    const scratch cursor_memory(static_cast<std::size_t>(cursors + 1) * sizeof(cursor));
-    s.cursors = reinterpret_cast<cursor*>(cursor_memory.data());
-    for (int i = 0; i < cursors; ++i) new (s.cursors + i) cursor();
-    s.outputs = l.outputs;
-    if (s.info->scatters) {
-      clear_scattered(p, *s.info, l);
-      const widened_tables tables(p, *s.info, l);
-      s.outputs = tables.outputs();
-      run_collapsed<Configuration>(s, buffers);
-      tables.write_back();
-    } else {
-      run_collapsed<Configuration>(s, buffers);
-    }
+  for (std::int64_t k = 0; k < list.count; ++k) {
+    if (list.move_to != nullptr) list.move_to(list.context, k);
+    run_one_nest<Configuration>(p, kernels, l, 0, buffers);
+  }
+  for (int nest = 1; nest < p.nest_count; ++nest) {
+    run_one_nest<Configuration>(p, kernels, l, nest, buffers);
   }
 }
-HEDDLE_ONCE(void run_nests<configuration>(const plan_view&, const kernel*, const launch&));
+HEDDLE_ONCE(void run_nests<configuration>(const plan_view&, const kernel*, const launch&,
+                                          const launch_list&));
 
 }  // namespace heddle::inline v0::exec::host
