@@ -3,6 +3,8 @@
 #include <heddle/exec/cuda/kernel.cuh>
 #include <heddle/graph/passes/differentiate.hpp>
 #include <heddle/nn/functional.hpp>
+#include <heddle/optim/adamw.hpp>
+#include <heddle/optim/clip_grad.hpp>
 
 namespace {
 
@@ -19,7 +21,7 @@ struct statement_of {
 };
 using matrix = tensor<float, 2>;
 using vector = tensor<float, 1>;
-using narrow = tensor<bfloat16, 2>;
+using matrix_bf16 = tensor<bfloat16, 2>;
 using classes = tensor<std::int64_t, 1>;
 
 struct stream_function {
@@ -102,6 +104,19 @@ struct statement_of<take_gradient, matrix, classes> {
         arguments);                                                                         \
   }
 
+// Over lists of tensors, with the operands of a group and what all groups share.
+#define LIST_PROGRAM(name, how, function, operands, ...)                                           \
+  using name##_program =                                                                           \
+      typename exec::detail::multi_statement<function, float,                                      \
+                                             std::make_integer_sequence<int, operands> __VA_OPT__( \
+                                                 , ) __VA_ARGS__>::type::program;                  \
+  extern "C" __global__ void __launch_bounds__(exec::cuda::block_limit(access::how),               \
+                                               exec::cuda::blocks_at_a_time(access::how))          \
+      name##_##how(                                                                                \
+          const __grid_constant__ exec::cuda::multi_arguments<name##_program, 64> arguments) {     \
+    exec::cuda::run_list_in_block<name##_program, access::how>(arguments);                         \
+  }
+
 // Rows that are held are launched with the bounds of the program's own, which holds values, too.
 #define HELD_PROGRAM(name, function, ...)                                                          \
   using name##_held_program =                                                                      \
@@ -116,14 +131,14 @@ struct statement_of<take_gradient, matrix, classes> {
 
 DEVICE_PROGRAM(stream_f32, wide, stream_function, matrix, matrix, matrix)
 DEVICE_PROGRAM(stream_f32, strided, stream_function, matrix, matrix, matrix)
-DEVICE_PROGRAM(stream_bf16, wide, stream_function, narrow, narrow, narrow)
+DEVICE_PROGRAM(stream_bf16, wide, stream_function, matrix_bf16, matrix_bf16, matrix_bf16)
 DEVICE_PROGRAM(transcendental_f32, wide, transcendental, matrix, matrix, matrix)
 DEVICE_PROGRAM(bias_relu_f32, wide, bias_relu, matrix, vector)
 DEVICE_PROGRAM(softmax_f32, resident, softmax_rows, matrix)
 DEVICE_PROGRAM(softmax_f32, wide, softmax_rows, matrix)
 DEVICE_PROGRAM(softmax_f32, strided, softmax_rows, matrix)
-DEVICE_PROGRAM(softmax_bf16, resident, softmax_rows, narrow)
-DEVICE_PROGRAM(softmax_bf16, wide, softmax_rows, narrow)
+DEVICE_PROGRAM(softmax_bf16, resident, softmax_rows, matrix_bf16)
+DEVICE_PROGRAM(softmax_bf16, wide, softmax_rows, matrix_bf16)
 DEVICE_PROGRAM(layer_norm_f32, resident, layer_norm_rows, matrix, vector, vector)
 DEVICE_PROGRAM(layer_norm_f32, wide, layer_norm_rows, matrix, vector, vector)
 DEVICE_PROGRAM(layer_norm_gradient_f32, resident, layer_norm_gradient, matrix, vector, matrix)
@@ -131,10 +146,14 @@ DEVICE_PROGRAM(layer_norm_gradient_f32, wide, layer_norm_gradient, matrix, vecto
 DEVICE_PROGRAM(cross_entropy_f32, resident, cross_entropy_mean, matrix, classes)
 DEVICE_PROGRAM(cross_entropy_f32, wide, cross_entropy_mean, matrix, classes)
 HELD_PROGRAM(softmax_f32, softmax_rows, matrix)
-HELD_PROGRAM(softmax_bf16, softmax_rows, narrow)
+HELD_PROGRAM(softmax_bf16, softmax_rows, matrix_bf16)
 HELD_PROGRAM(layer_norm_f32, layer_norm_rows, matrix, vector, vector)
 HELD_PROGRAM(layer_norm_gradient_f32, layer_norm_gradient, matrix, vector, matrix)
 HELD_PROGRAM(cross_entropy_f32, cross_entropy_mean, matrix, classes)
 DEVICE_PROGRAM(column_sums_f32, wide, column_sums, matrix)
 DEVICE_PROGRAM(total_f32, wide, total, matrix, matrix)
 DEVICE_PROGRAM(take_gradient_f32, wide, take_gradient, matrix, classes)
+LIST_PROGRAM(adamw_f32_list, wide, optim::detail::adamw_function, 4, double, double, double, double,
+             double, double, double, double)
+LIST_PROGRAM(norm_f32_list, wide, optim::detail::norm_function<float>, 1)
+LIST_PROGRAM(clip_f32_list, wide, optim::detail::clip_function<float>, 1, tensor<float, 0>, double)

@@ -263,14 +263,21 @@ template <class Program, int First, sorted_step Step>
   return cudaPeekAtLastError();
 }
 
-/// The kernel of a program over a list of tensors.
+/// run_in_block of launches over lists.
 template <class Program, access Access, int Groups>
-__global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time(Access))
-    multi_kernel(const __grid_constant__ multi_arguments<Program, Groups> arguments) {
+__device__ __forceinline__ void run_list_in_block(
+    const multi_arguments<Program, Groups>& arguments) {
   alignas(16) __shared__ std::byte scratch[scratch_bytes + 16];
   const block_team team(scratch, nullptr, static_cast<int>(blockIdx.x),
                         static_cast<int>(gridDim.x));
   run_multi<Program, Access>(team, arguments);
+}
+
+/// The kernel of a program over a list of tensors.
+template <class Program, access Access, int Groups>
+__global__ void __launch_bounds__(block_limit(Access), blocks_at_a_time(Access))
+    multi_kernel(const __grid_constant__ multi_arguments<Program, Groups> arguments) {
+  run_list_in_block<Program, Access>(arguments);
 }
 template <class Program, access Access, int Groups>
 struct multi_kernel_id {};
