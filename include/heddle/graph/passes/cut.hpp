@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What crosses the cuts of a statement. A nest that needs values which an earlier nest over the same
-// axes computes, too, may compute them again from their operands, or read them back from memory:
-// whichever moves fewer bytes. Values that are read back are stored by the first nest that computes
-// them, and the graph says so: they are results of one nest and operands of later ones, so that
-// whatever runs a graph needs to know nothing more than where they lie.
+// What crosses the cuts of a statement. A nest that needs values which an earlier nest over the
+// same axes computes, too, may compute them again from their operands, or read them back from
+// memory: whichever moves fewer bytes. Values that are read back are stored by the first nest that
+// computes them, and the graph says so: they are results of one nest and operands of later ones, so
+// that whatever runs a graph needs to know nothing more than where they lie.
 #pragma once
 
 #include <heddle/graph/minimum_cut.hpp>
@@ -197,18 +197,21 @@ class cutter {
     stored.b = outputs_++;
     stored.extra = read_back_extra(map, inputs_, writer_[i]);
     made_.nodes.push_back(stored);
-    made_.nodes.push_back({.code = op::input, .type = stored.type, .varies = stored.varies,
-                           .a = inputs_++, .extra = map});
+    made_.nodes.push_back({.code = op::input,
+                           .type = stored.type,
+                           .varies = stored.varies,
+                           .a = inputs_++,
+                           .extra = map});
     return read_back_[i] = static_cast<std::uint16_t>(made_.size() - 1);
   }
 
   const graph& g_;
   const schedule& s_;
   bool shares_;
-  list<int> writer_;              ///< by node, the nest that stores it; -1: none
-  list<list<bool>> reads_;        ///< by nest and node: whether the nest reads it back
-  list<list<bool>> evaluates_;    ///< … whether it computes it
-  list<list<bool>> whole_;        ///< … whether it would without reading anything back
+  list<int> writer_;            ///< by node, the nest that stores it; -1: none
+  list<list<bool>> reads_;      ///< by nest and node: whether the nest reads it back
+  list<list<bool>> evaluates_;  ///< … whether it computes it
+  list<list<bool>> whole_;      ///< … whether it would without reading anything back
   graph made_;
   list<list<std::uint16_t>> ids_;  ///< by nest and node: its id in `made_`
   list<std::uint16_t> read_back_;  ///< by node: the operand that reads it back

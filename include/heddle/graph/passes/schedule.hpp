@@ -7,9 +7,9 @@
 // terminal: they are finished when the nest has run, and later nests read them. Work that varies
 // only along parallel axes runs once a row, in the row pass.
 //
-// Where reductions over one domain could choose different row axes, each choice is tried, and the one
-// whose nests move fewest bytes is kept. Extents are not known here: see traffic_of for how bytes
-// are counted.
+// Where reductions over one domain could choose different row axes, each choice is tried, and the
+// one whose nests move fewest bytes is kept. Extents are not known here: see traffic_of for how
+// bytes are counted.
 #pragma once
 
 #include <heddle/graph/op_table.hpp>
@@ -163,7 +163,10 @@ class scheduler {
   /// `chosen`: of the row axes that each nest could have, in the order in which nests are opened,
   /// which it takes; further nests take the first.
   constexpr scheduler(const graph& g, const list<std::uint8_t>& chosen)
-      : g_(g), chosen_(chosen), work_of_(g.size(), -1), stored_by_(g.size(), no_node),
+      : g_(g),
+        chosen_(chosen),
+        work_of_(g.size(), -1),
+        stored_by_(g.size(), no_node),
         depends_(g.size()) {}
 
   constexpr schedule run() {
