@@ -62,6 +62,26 @@ TEST_CASE("maps, rows and reductions on a device are those of the host") {
   CHECK(distance(m, evaluate(mean(y))) < 1e-5);  // near 0
 }
 
+TEST_CASE("values that one kernel stores and a later one reads back are those of the host") {
+  const support::cuda_case clean;
+  const auto centred = [](auto a, auto b, auto c, auto d) {
+    const auto t = a * b + c * d;
+    const auto down = mean<0>(t, keepdim);
+    const auto along = mean<1>(t, keepdim);
+    return t - down - along;
+  };
+  for (const std::int64_t columns : {300, 301}) {
+    const tensor<float, 2> a = numbers({37, columns}, 1), b = numbers({37, columns}, 2),
+                           c = numbers({37, columns}, 3), d = numbers({37, columns}, 4);
+    const auto there = [](const tensor<float, 2>& t) { return t.to(cuda(0)); };
+    const auto e = let(centred, there(a), there(b), there(c), there(d));
+    const profiler launches;
+    CHECK(distance(evaluate(e), evaluate(let(centred, a, b, c, d))) < 1e-6);
+    CHECK(launches.launches()[0].kernels == 2);
+    CHECK(launches.launches()[0].bytes == 37 * columns * 4 * (4 + 1 + 1 + 1));
+  }
+}
+
 TEST_CASE("rows of any length: in registers, in shared memory, and read again") {
   const support::cuda_case clean;
   for (const std::int64_t columns : {96, 1024, 5000, 20000, 60000}) {

@@ -74,6 +74,18 @@ TEST_CASE("cuts") {
     std::cout << explain(sum(a) + sum(other));
     //! [cut_axes]
   });
+  check_output("fused_cut_stored", [] {
+    //! [cut_stored]
+    std::cout << explain(heddle::let(
+        [](auto u, auto v, auto w) {
+          auto h = u * v + w;
+          auto across = mean<0>(h, heddle::keepdim);
+          auto along = mean<1>(h, heddle::keepdim);
+          return h - across - along;
+        },
+        a, b, x));
+    //! [cut_stored]
+  });
 }
 
 TEST_CASE("products") {

@@ -37,6 +37,41 @@ TEST_CASE("explain says where a statement was cut and why") {
   CHECK(says(text, "which is complete only after nest 0"));
 }
 
+TEST_CASE("explain says of what crosses a cut whether it is stored, and what the other way takes") {
+  const auto centred = [](auto a, auto b, auto c, auto d) {
+    const auto t = a * b + c * d;
+    const auto down = sum<0>(t, keepdim);
+    const auto along = sum<1>(t, keepdim);
+    return t - down - along;
+  };
+  const std::string stored = explain(let(centred, a, a, a, a));
+  CHECK(says(stored, "2 kernels"));
+  CHECK(says(stored, "crosses the cut: nest 0 stores it, this nest reads it back as %"));
+  CHECK(says(stored, ": 8 bytes an element; computing it again would take 16\n"));
+  CHECK(says(stored, "to output 1 [0,1], read back as input 4\n"));
+  // four operands are read, one value is written, read back, and the result is written
+  CHECK(says(stored, "moves 336 bytes"));
+  const auto of_two = [](auto a, auto b) {
+    const auto t = a * b;
+    const auto down = sum<0>(t, keepdim);
+    const auto along = sum<1>(t, keepdim);
+    return t - down - along;
+  };
+  const std::string again = explain(let(of_two, a, a));
+  CHECK(says(again,
+             "is computed again from its operands: 8 bytes an element; storing it would take "
+             "8\n"));
+  CHECK(says(again, "moves 240 bytes"));
+  const std::string read = explain(let(
+      [](auto x) {
+        const auto down = sum<0>(x, keepdim);
+        const auto along = sum<1>(x, keepdim);
+        return x - down - along;
+      },
+      a));
+  CHECK(says(read, "is read again: 4 bytes an element; storing it would take 8\n"));
+}
+
 TEST_CASE("explain says that an extent only happens to be 1") {
   const tensor<float, 2> column = ones<float, 2>({3, 1});
   CHECK(says(explain(a * column), "operand 1 happens to have extent 1 along its axis 1"));

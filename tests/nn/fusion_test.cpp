@@ -113,22 +113,19 @@ TEST_CASE("softmax, layer norm, gelu and cross entropy are one kernel forward an
   CHECK(c.backward == 1);
 }
 
-TEST_CASE("a gather, arithmetic and a norm behind it are one kernel, and read the rows taken once") {
+TEST_CASE(
+    "a gather, arithmetic and a norm behind it are one kernel, and read the rows taken once") {
   const variable<float, 2> table = leaf<2>({100, 40}), position = matrix();
   const variable<float, 1> gamma = vector(), beta = vector();
   const tensor<std::int64_t, 1> words{3, 99, 3, 0, 17, 3};
   const auto embed = [](const auto&... v) {
-    return let(
-        [](auto t, auto i, auto p, auto g, auto b) {
-          return layer_norm(take(t, i) * 0.5 + p, g, b);
-        },
-        v...);
+    return let([](auto t, auto i, auto p, auto g,
+                  auto b) { return layer_norm(take(t, i) * 0.5 + p, g, b); },
+               v...);
   };
-  const cost c = cost_of(
-      [&](const auto& t, const auto& p, const auto& g, const auto& b) {
-        return embed(t, words, p, g, b);
-      },
-      table, position, gamma, beta);
+  const cost c = cost_of([&](const auto& t, const auto& p, const auto& g,
+                             const auto& b) { return embed(t, words, p, g, b); },
+                         table, position, gamma, beta);
   CHECK(c.forward == 1);
   // rows, positions and the result; gamma and beta; indices; two values a row, kept for backward
   CHECK(c.forward_bytes == 3 * 6 * 40 * 4 + 2 * 40 * 4 + 6 * 8 + 2 * 6 * 4);
@@ -138,8 +135,8 @@ TEST_CASE("a gather, arithmetic and a norm behind it are one kernel, and read th
       let([](auto t, auto i) { return take(t, i); }, table.value(), words);
   const tensor<float, 2> by_steps = rows * 0.5f + position.value();
   const tensor<float, 2> wanted = layer_norm(by_steps, gamma.value(), beta.value());
-  const tensor<float, 2> got = embed(table.value(), words, position.value(), gamma.value(),
-                                     beta.value());
+  const tensor<float, 2> got =
+      embed(table.value(), words, position.value(), gamma.value(), beta.value());
   CHECK(evaluate(sum(abs(got - wanted))).item() < 1e-4f);
 }
 
@@ -149,16 +146,22 @@ TEST_CASE("arithmetic before a reduction is part of its kernel, in whatever dire
     CHECK(c.forward_bytes == 2 * 6 * 40 * 4 + 4 * results);
     CHECK(c.backward == 1);
   };
-  check(cost_of([](const auto& v, const auto& w) { return sum(square(v) * w); }, matrix(), matrix()), 1);
-  check(cost_of([](const auto& v, const auto& w) { return sum<0>(square(v) * w); }, matrix(), matrix()), 40);
-  check(cost_of([](const auto& v, const auto& w) { return sum<1>(square(v) * w); }, matrix(), matrix()), 6);
+  check(
+      cost_of([](const auto& v, const auto& w) { return sum(square(v) * w); }, matrix(), matrix()),
+      1);
+  check(cost_of([](const auto& v, const auto& w) { return sum<0>(square(v) * w); }, matrix(),
+                matrix()),
+        40);
+  check(cost_of([](const auto& v, const auto& w) { return sum<1>(square(v) * w); }, matrix(),
+                matrix()),
+        6);
 }
 
 TEST_CASE("results of one statement share what they read") {
   const variable<float, 2> x = matrix(), y = matrix();
   const profiler watch;
-  const auto [product, rows, total] = evaluate(let(
-      [](auto v, auto w) { return outputs(v * w, sum<-1>(v - w), sum(v + w)); }, x, y));
+  const auto [product, rows, total] = evaluate(
+      let([](auto v, auto w) { return outputs(v * w, sum<-1>(v - w), sum(v + w)); }, x, y));
   CHECK(watch.kernels() == 1);
   CHECK(watch.bytes() == 2 * 6 * 40 * 4 + 6 * 40 * 4 + 6 * 4 + 4);
 }

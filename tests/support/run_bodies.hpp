@@ -225,7 +225,7 @@ template <class... E, class... T, int... Rank>
 body_report run_bodies(const body_run& how, const std::tuple<heddle::tensor<T, Rank>...>& results,
                        const E&... e) {
   using statement = exec::statement<E...>;
-  using program = typename statement::program;
+  using program = exec::cut_program<typename statement::program>;
   const exec::bound<statement> b(e...);
   exec::operand inputs[statement::operand_count + 1];
   b.bind_operands(inputs);

@@ -165,19 +165,6 @@ struct recorded_statement {
   using program = decltype(choose());
 };
 
-/// Row-major strides over the axes of a map; returns the number of elements.
-inline std::int64_t contiguous_strides(exec::operand& o, graph::axis_map map,
-                                       const std::int64_t* extents) {
-  std::int64_t stride = 1;
-  for (int i = graph::max_axes - 1; i >= 0; --i) {
-    const unsigned axis = graph::map_axis(map, i);
-    if (axis >= graph::max_axes) continue;
-    o.strides[i] = stride;
-    stride *= extents[axis];
-  }
-  return stride;
-}
-
 /// The memory of row values, by their place among those that are kept.
 template <class Statement>
 using kept_memory = handle<storage>[derivative_of<Statement>::kept + 1];
@@ -201,7 +188,7 @@ void run_recorded_into(const exec::bound<Statement>& b, kept_memory<Statement>& 
     for (int k = 0; k < derivative::kept; ++k) {
       const auto& value = derivative::kept_values[static_cast<std::size_t>(k)];
       exec::operand& o = out[outputs + k];
-      const std::int64_t count = contiguous_strides(o, value.map, b.extents);
+      const std::int64_t count = exec::contiguous_strides(o, value.map, b.extents);
       kept[k] = storage::allocate(static_cast<std::size_t>(count) * size_of(value.type), b.device);
       o.data = kept[k]->data();
       owners[next++] = kept[k].get();

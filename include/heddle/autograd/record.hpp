@@ -372,11 +372,11 @@ class statement_node : public tape_node {
   /// The wanted gradients in the order in which the program writes them.
   static constexpr auto output_order = [] {
     exec::detail::table<int, static_cast<std::size_t>(gradients)> order;
-    const auto& p = exec::plan_of<typename derivative::program>;
+    const auto& p = exec::plan_of<exec::cut_program<typename derivative::program>>;
     std::size_t next = 0;
     for (std::size_t i = 0; i < p.sizes.outputs; ++i) {
       const exec::output_info& o = p.outputs[i];
-      if (graph::writes_result(o.kind)) order.values[next++] = o.slot;
+      if (graph::writes_result(o.kind) && o.slot < gradients) order.values[next++] = o.slot;
     }
     return order;
   }();

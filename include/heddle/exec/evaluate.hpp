@@ -28,37 +28,42 @@ namespace exec::detail {
 
 using heddle::detail::bundle;
 
-/// Elements that a map covers.
-inline std::int64_t covered(graph::axis_map map, const std::int64_t* extents) {
-  std::int64_t count = 1;
-  for (unsigned mask = graph::mask_of(map); mask != 0; mask &= mask - 1) {
-    count *= extents[std::countr_zero(mask)];
+/// Whether a pass of a nest reads operand `read` of the plan.
+inline bool nest_reads(const plan_view& p, const nest_info& nest, int read) {
+  for (int k = nest.first_pass; k < nest.first_pass + nest.pass_count; ++k) {
+    for (int i = 0; i < p.passes[k].read_count; ++i) {
+      if (p.pass_reads[p.passes[k].first_read + i] == read) return true;
+    }
   }
-  return count;
+  return false;
 }
 
-/// Bytes a launch moves: each operand read once (a gather: the rows taken), each output written
-/// once.
+/// Bytes a launch moves: each nest reads each of its operands once (a gather: the rows taken), and
+/// writes each of its outputs once; what crosses from nest to nest is among both.
 inline std::int64_t bytes_moved(const plan_view& p, const launch& l) {
   std::int64_t bytes = 0;
   for (int i = 0; i < p.read_count; ++i) {
-    bytes +=
-        covered(p.reads[i].map, l.extents) * static_cast<std::int64_t>(size_of(p.reads[i].type));
+    const std::int64_t each = host::detail::elements_over(p.reads[i].axes, l) *
+                              static_cast<std::int64_t>(size_of(p.reads[i].type));
+    for (int k = 0; k < p.nest_count; ++k) bytes += nest_reads(p, p.nests[k], i) ? each : 0;
   }
   for (int k = 0; k < p.pass_count; ++k) {
     for (int i = 0; i < p.passes[k].output_count; ++i) {
       const output_info& out = p.outputs[p.passes[k].first_output + i];
       if (!graph::writes_result(out.kind)) continue;
       // where it accumulates, read and written
-      bytes += covered(out.map, l.extents) * static_cast<std::int64_t>(size_of(out.type)) *
-               (l.outputs != nullptr && l.outputs[out.slot].accumulates ? 2 : 1);
+      const bool adds =
+          l.outputs != nullptr && p.is_own_output(out.slot) && l.outputs[out.slot].accumulates;
+      bytes += host::detail::elements_over(graph::mask_of(out.map), l) *
+               static_cast<std::int64_t>(size_of(out.type)) * (adds ? 2 : 1);
     }
   }
   return bytes;
 }
 
 template <class Program>
-inline constexpr int kernel_count = graph::make_schedule(graph::thaw(Program{})).kernels();
+inline constexpr int kernel_count =
+    graph::make_schedule(graph::thaw(cut_program<Program>{})).kernels();
 
 /// What running and recording a program needs of it, without its type.
 struct program_entry {
@@ -82,7 +87,7 @@ template <class Program, class Configuration>
 inline constexpr program_entry entry_of = {Program::words,
                                            static_cast<std::size_t>(Program::word_count),
                                            kernel_count<Program>,
-                                           view_of<Program>(),
+                                           view_of<cut_program<Program>>(),
                                            &host::run<Program, Configuration>,
                                            cuda_run_of<Program, Configuration>()};
 

@@ -43,6 +43,81 @@ inline std::string cut_text(const graph::graph& g, const graph::schedule& s, std
          ", the nests before it over others";
 }
 
+/// The nodes that nest k evaluates or reads.
+inline graph::list<bool> nodes_of_nest(const graph::graph& g, const graph::schedule& s,
+                                       std::size_t k) {
+  graph::list<bool> needed(g.size(), false);
+  graph::mark_needed(g, s, static_cast<int>(k), graph::all_passes, needed,
+                     [](std::size_t) { return false; });
+  return needed;
+}
+
+/// Bytes per element that computing a value in a nest reads.
+inline std::int64_t bytes_to_compute(const graph::graph& g, std::size_t value) {
+  graph::list<bool> below(value + 1, false);
+  below[value] = true;
+  std::int64_t bytes = 0;
+  for (std::size_t i = value + 1; i-- > 0;) {
+    if (!below[i] || is_reduction(g[i].code)) continue;
+    bytes += graph::read_bytes(g[i], g[value].varies);
+    for (int k = 0; k < graph::operands_of(g[i]); ++k) below[graph::operand(g[i], k)] = true;
+  }
+  return bytes;
+}
+
+/// What crosses the cut before nest k, how, and what the other way would cost: values of its
+/// elements that an earlier nest over the same axes has, too, those nearest to the results.
+inline std::string crossing_text(const graph::graph& g, const graph::schedule& s, std::size_t k) {
+  std::string text;
+  const graph::axis_mask domain = s.nests[k].domain;
+  const graph::list<bool> needed = nodes_of_nest(g, s, k);
+  const auto line = [&](std::size_t value, const std::string& how, std::int64_t taken,
+                        const char* other, std::int64_t instead) {
+    text += "  %" + std::to_string(value) + how + ": " + std::to_string(taken) +
+            " bytes an element; " + other + " would take " + std::to_string(instead) + "\n";
+  };
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    const std::uint16_t slot = graph::read_back_slot(g[i]);
+    for (std::size_t x = i; slot != graph::no_node && x < g.size(); ++x) {
+      if (g[x].code != op::input || g[x].a != slot || !needed[x]) continue;
+      line(g[i].a,
+           " crosses the cut: nest " + std::to_string(graph::storing_nest(g[i])) +
+               " stores it, this nest reads it back as %" + std::to_string(x),
+           2 * graph::stored_bytes(g[i]), "computing it again", bytes_to_compute(g, g[i].a));
+    }
+  }
+  graph::list<bool> shared(g.size(), false);
+  for (std::size_t j = 0; j < k; ++j) {
+    if (s.nests[j].domain != domain) continue;
+    const graph::list<bool> earlier = nodes_of_nest(g, s, j);
+    for (std::size_t i = 0; i < g.size(); ++i) {
+      const bool lane = needed[i] && g[i].varies == domain && !is_reduction(g[i].code);
+      shared[i] = shared[i] || (lane && earlier[i]);
+    }
+  }
+  graph::list<bool> last(g.size(), false);  // what something that is not shared needs
+  const auto mark_last = [&](const graph::node& user) {
+    for (int o = 0; o < graph::operands_of(user); ++o) last[graph::operand(user, o)] = true;
+  };
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    if (needed[i] && !shared[i] && !is_reduction(g[i].code)) mark_last(g[i]);
+  }
+  for (const graph::item& it : s.items) {
+    if (static_cast<std::size_t>(it.nest) == k) mark_last(g[it.node]);
+  }
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    if (!last[i] || !shared[i]) continue;
+    if (g[i].code == op::input) {
+      line(i, " is read again", graph::read_bytes(g[i], domain), "storing it",
+           2 * graph::stored_bytes(g[i]));
+    } else {
+      line(i, " is computed again from its operands", bytes_to_compute(g, i), "storing it",
+           2 * graph::stored_bytes(g[i]));
+    }
+  }
+  return text;
+}
+
 inline std::string explain_graph(const graph::graph& g) {
   const graph::schedule s = graph::make_schedule(g);
   std::string text = "program of " + std::to_string(g.size()) + " nodes, " +
@@ -56,6 +131,7 @@ inline std::string explain_graph(const graph::graph& g) {
     if (n.row_pass) text += " and one per row";
     if (k > 0) text += "; cut: " + cut_text(g, s, k);
     text += "\n";
+    if (k > 0) text += crossing_text(g, s, k);
     for (const graph::item& it : s.items) {
       if (static_cast<std::size_t>(it.nest) != k) continue;
       text += "  pass " + std::to_string(it.pass) + ": %" + std::to_string(it.node) + " " +
@@ -92,23 +168,23 @@ inline std::string repeated_reads(const leaf_view* leaves, int count) {
 
 }  // namespace exec::detail
 
-/// What evaluating these expressions together does: the program, its loop nests and why it was cut,
-/// bytes moved, operands read more than once, operands that broadcast only because an extent
-/// happens to be 1. Nothing is evaluated (contractions among the operands are).
+/// What evaluating these expressions together does: the program, its loop nests, where it was cut
+/// and why, whether what crosses a cut is stored or computed again, bytes moved, operands read more
+/// than once, operands that broadcast only because an extent happens to be 1. Nothing is evaluated
+/// (contractions among the operands are).
 template <class... E, class Configuration = configuration>
 [[nodiscard]] std::string explain(const E&... e) {
   using statement = exec::statement<E...>;
+  using program = exec::cut_program<typename statement::program>;
   const exec::bound<statement> b(e...);
-  std::string text = exec::detail::explain_graph(graph::thaw(typename statement::program{}));
+  std::string text = exec::detail::explain_graph(graph::thaw(program{}));
   if constexpr (exec::library_statement<Configuration, statement>::exists) {
     text += "on a CUDA device one library call computes it together with its product\n";
   }
   exec::launch l;
   for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = b.extents[i];
-  text +=
-      "moves " +
-      std::to_string(exec::detail::bytes_moved(exec::view_of<typename statement::program>(), l)) +
-      " bytes\n";
+  text += "moves " + std::to_string(exec::detail::bytes_moved(exec::view_of<program>(), l)) +
+          " bytes\n";
   text += exec::detail::repeated_reads(b.leaves, statement::operand_count);
   for (int i = 0; i < statement::operand_count; ++i) {
     for (int k = 0; k < b.leaves[i].rank; ++k) {

@@ -36,6 +36,19 @@ struct launch {
   const scalar_bits* scalars = nullptr;   ///< by scalar slot
 };
 
+/// Gives an operand row-major strides over the axes of a map; returns the number of elements.
+inline std::int64_t contiguous_strides(operand& o, graph::axis_map map,
+                                       const std::int64_t* extents) {
+  std::int64_t stride = 1;
+  for (int i = graph::max_axes - 1; i >= 0; --i) {
+    const unsigned axis = graph::map_axis(map, i);
+    if (axis >= graph::max_axes) continue;
+    o.strides[i] = stride;
+    stride *= extents[axis];
+  }
+  return stride;
+}
+
 /// Stride along iteration axis `axis` of an operand read through `map`; 0 if it has no such axis.
 constexpr std::int64_t stride_along(const operand& o, graph::axis_map map, int axis) {
   for (int i = 0; i < graph::max_axes; ++i) {

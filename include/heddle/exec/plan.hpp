@@ -3,6 +3,7 @@
 // evaluates and what it produces. Host and device bodies are generated from these tables.
 #pragma once
 
+#include <heddle/graph/passes/cut.hpp>
 #include <heddle/graph/passes/hold.hpp>
 #include <heddle/graph/program.hpp>
 
@@ -15,6 +16,7 @@ struct read_info {
   dtype type = dtype::f32;
   bool gathered = false;
   bool held = false;
+  graph::axis_mask axes = 0;  ///< those that what is read varies along; a gather's index among them
 };
 
 /// A value that a pass of a nest writes for later ones, lane by lane.
@@ -22,6 +24,15 @@ struct hold_info {
   std::uint16_t node = 0;
   dtype type = dtype::f32;  ///< the one it is computed in
   std::int8_t nest = 0;
+};
+
+/// A value that one nest stores and later ones read back: an output and an operand behind those of
+/// the statement, contiguous in memory that the launch has for them.
+struct crossing_info {
+  std::uint16_t output = 0;  ///< slots
+  std::uint16_t input = 0;
+  graph::axis_map map = graph::empty_map;
+  dtype type = dtype::f32;
 };
 
 /// A reduction: where its value is kept.
@@ -65,6 +76,7 @@ struct nest_info {
   bool row_pass = false;  ///< the last pass is the row pass
   bool scatters = false;
   bool terminal = false;
+  bool reads_back = false;  ///< it reads what an earlier nest of the launch stores
 };
 
 /// The tables, in lists (any graph) …
@@ -72,6 +84,7 @@ struct plan {
   graph::list<read_info> reads;
   graph::list<reduction_info> reductions;
   graph::list<hold_info> holds;
+  graph::list<crossing_info> crossings;
   graph::list<nest_info> nests;
   graph::list<pass_info> passes;
   graph::list<std::uint16_t> nodes;
@@ -85,12 +98,18 @@ struct plan_view {
   const read_info* reads;
   const reduction_info* reductions;
   const hold_info* holds;
+  const crossing_info* crossings;
   const nest_info* nests;
   const pass_info* passes;
   const std::uint16_t* pass_reads;
   const std::uint16_t* pass_values;
   const output_info* outputs;
-  int read_count, reduction_count, hold_count, nest_count, pass_count;
+  int read_count, reduction_count, hold_count, crossing_count, nest_count, pass_count;
+
+  /// Whether an output is the statement's own, not a value that crosses to a later nest.
+  constexpr bool is_own_output(int slot) const {
+    return crossing_count == 0 || slot < crossings[0].output;
+  }
 };
 
 namespace detail {
@@ -109,7 +128,7 @@ constexpr std::uint16_t read_index(plan& p, const graph::node& n) {
       return static_cast<std::uint16_t>(i);
     }
   }
-  p.reads.push_back({slot, map, n.type, gathered, false});
+  p.reads.push_back({slot, map, n.type, gathered, false, n.varies});
   return static_cast<std::uint16_t>(p.reads.size() - 1);
 }
 
@@ -242,11 +261,17 @@ constexpr plan make_plan(const graph::graph& g, bool holds = false) {
                             static_cast<graph::axis_mask>(n.extra), it.nest,
                             it.kind == graph::item_kind::row_reduction, false});
   }
+  for (const graph::node& n : g.nodes) {
+    const std::uint16_t slot = graph::read_back_slot(n);
+    if (slot == graph::no_node) continue;
+    p.crossings.push_back({n.b, slot, static_cast<graph::axis_map>(n.extra), n.type});
+  }
   for (std::size_t k = 0; k < s.nests.size(); ++k) {
     nest_info nest;
     nest.domain = s.nests[k].domain;
     nest.row = s.nests[k].row;
     nest.row_pass = s.nests[k].row_pass;
+    nest.reads_back = s.nests[k].reads_back;
     nest.first_pass = static_cast<std::int8_t>(p.passes.size());
     nest.pass_count = static_cast<std::int8_t>(s.nests[k].levels + (nest.row_pass ? 1 : 0));
     nest.barrier = detail::barriers(g, p, nest);
@@ -267,12 +292,13 @@ constexpr plan make_plan(const graph::graph& g, bool holds = false) {
 namespace detail {
 
 struct plan_sizes {
-  std::size_t reads, reductions, holds, nests, passes, nodes, pass_reads, pass_values, outputs;
+  std::size_t reads, reductions, holds, crossings, nests, passes, nodes, pass_reads, pass_values,
+      outputs;
 };
 constexpr plan_sizes sizes_of(const plan& p) {
-  return {p.reads.size(),      p.reductions.size(),  p.holds.size(),
-          p.nests.size(),      p.passes.size(),      p.nodes.size(),
-          p.pass_reads.size(), p.pass_values.size(), p.outputs.size()};
+  return {p.reads.size(),       p.reductions.size(), p.holds.size(), p.crossings.size(),
+          p.nests.size(),       p.passes.size(),     p.nodes.size(), p.pass_reads.size(),
+          p.pass_values.size(), p.outputs.size()};
 }
 
 template <class T, std::size_t Size>
@@ -297,6 +323,7 @@ struct frozen_plan {
   table<read_info, sizes.reads> reads;
   table<reduction_info, sizes.reductions> reductions;
   table<hold_info, sizes.holds> holds;
+  table<crossing_info, sizes.crossings> crossings;
   table<nest_info, sizes.nests> nests;
   table<pass_info, sizes.passes> passes;
   table<std::uint16_t, sizes.nodes> nodes;
@@ -314,6 +341,7 @@ consteval frozen_plan<Program> freeze_plan() {
   fill(f.reads, p.reads);
   fill(f.reductions, p.reductions);
   fill(f.holds, p.holds);
+  fill(f.crossings, p.crossings);
   fill(f.nests, p.nests);
   fill(f.passes, p.passes);
   fill(f.nodes, p.nodes);
@@ -335,6 +363,7 @@ constexpr plan_view view_of() {
   return {p.reads.values,
           p.reductions.values,
           p.holds.values,
+          p.crossings.values,
           p.nests.values,
           p.passes.values,
           p.pass_reads.values,
@@ -343,8 +372,43 @@ constexpr plan_view view_of() {
           static_cast<int>(p.sizes.reads),
           static_cast<int>(p.sizes.reductions),
           static_cast<int>(p.sizes.holds),
+          static_cast<int>(p.sizes.crossings),
           static_cast<int>(p.sizes.nests),
           static_cast<int>(p.sizes.passes)};
 }
+
+namespace detail {
+
+template <class Program>
+struct cut_of {
+  static constexpr graph::graph make() { return graph::cut_cheapest(graph::thaw(Program{})); }
+};
+
+/// Whether two nests of a program run over the same axes.
+template <class Program>
+consteval bool may_cross() {
+  const auto& p = plan_of<Program>;
+  for (std::size_t k = 1; k < p.sizes.nests; ++k) {
+    for (std::size_t i = 0; i < k; ++i) {
+      if (p.nests[i].domain == p.nests[k].domain) return true;
+    }
+  }
+  return false;
+}
+template <class Program>
+consteval auto choose_cut() {
+  if constexpr (may_cross<Program>()) {
+    return graph::frozen<cut_of<Program>>{};
+  } else {
+    return Program{};
+  }
+}
+
+}  // namespace detail
+
+/// What runs in a program's place: the program itself, or, where values had better cross from one
+/// of its nests to another than be computed again, one that stores them and reads them back.
+template <class Program>
+using cut_program = decltype(detail::choose_cut<Program>());
 
 }  // namespace heddle::inline v0::exec

@@ -40,6 +40,16 @@ HEDDLE_HD constexpr axis_mask mask_of(axis_map map) {
   return static_cast<axis_mask>(mask);
 }
 
+/// The axes of a mask in increasing order.
+constexpr axis_map ordered_map(axis_mask mask) {
+  axis_map map = empty_map;
+  int position = 0;
+  for (unsigned axis = 0; axis < max_axes; ++axis) {
+    if ((mask >> axis & 1) != 0) map = with_axis(map, position++, axis);
+  }
+  return map;
+}
+
 /// One value of a graph. What a, b, c and extra mean for each op is said beside the op's name.
 struct node {
   op code = op::constant;
@@ -113,6 +123,19 @@ HEDDLE_HD constexpr node decode_word(std::uint64_t word) {
     n.b = n.c = no_node;
   }
   return n;
+}
+
+// A store whose values a later nest reads back (passes/cut.hpp) says so beside its axis map.
+
+/// The operand slot through which later nests read what a node stores; no_node: they do not.
+constexpr std::uint16_t read_back_slot(const node& n) {
+  return n.code == op::store ? static_cast<std::uint16_t>((n.extra >> 32) - 1) : no_node;
+}
+/// The nest that such a store is part of.
+constexpr int storing_nest(const node& n) { return static_cast<int>(n.extra >> 48); }
+/// The `extra` of such a store.
+constexpr std::uint64_t read_back_extra(axis_map map, std::uint16_t slot, int nest) {
+  return map | (slot + std::uint64_t{1}) << 32 | static_cast<std::uint64_t>(nest) << 48;
 }
 
 constexpr double constant_value(const node& n) {

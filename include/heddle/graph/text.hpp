@@ -65,7 +65,9 @@ inline std::string describe(const graph& g, const node& n) {
     case op::random_normal:
       return text + " " + map_text(map);
     case op::store:
-      return text + " to output " + std::to_string(n.b) + " " + map_text(map);
+      text += " to output " + std::to_string(n.b) + " " + map_text(map);
+      if (read_back_slot(n) == no_node) return text;
+      return text + ", read back as input " + std::to_string(read_back_slot(n));
     case op::scatter_add:
       return text + " to output " + std::to_string(n.c) + " " + map_text(map);
     default:

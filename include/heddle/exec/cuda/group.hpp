@@ -11,7 +11,8 @@ namespace heddle::inline v0::exec::cuda {
 
 namespace detail {
 
-/// Whether a nest finishes an earlier one: it runs over fewer axes and reads merged results.
+/// Whether a nest finishes an earlier one: it runs over fewer axes and reads merged results. What
+/// another nest stores is read in a launch behind that.
 template <class Program>
 consteval bool is_finish(int nest) {
   const auto& p = plan_of<Program>;
@@ -22,7 +23,7 @@ consteval bool is_finish(int nest) {
     terminal = terminal || p.nests[i].terminal;
     smaller = smaller || (domain != p.nests[i].domain && (domain & ~p.nests[i].domain) == 0);
   }
-  return terminal && smaller;
+  return terminal && smaller && !p.nests[static_cast<std::size_t>(nest)].reads_back;
 }
 
 /// The nest behind the last one of the launch that begins with nest `first`.

@@ -264,6 +264,7 @@ class zeros_in_place {
 template <class Program, class Configuration>
 void run_program(const launch& given, int inputs, int outputs, storage* const* owners,
                  device where) {
+  using cut = cut_program<Program>;
   const heddle::detail::launch_range range("evaluate");
   const handle<detail::stream_state> queue = heddle::detail::state_of(current_stream(where));
   const detail::cuda_device_scope scope(where.index, "evaluate");
@@ -285,19 +286,19 @@ void run_program(const launch& given, int inputs, int outputs, storage* const* o
   limits.multiprocessors = known.multiprocessors;
   if (known.clusters) {
     limits.max_members = max_members;
-    limits.teams_at_a_time = detail::teams_that_share<detail::program_of_rows<Program>>;
+    limits.teams_at_a_time = detail::teams_that_share<detail::program_of_rows<cut>>;
     limits.context = &where;
   }
   if (word_sorter_in_place.load(std::memory_order_acquire) != nullptr) {
     limits.sorted_rows = sorted_scatter_rows;
   }
-  prepared<Program> ready(l, limits);
-  if constexpr (detail::computes_twice<Program>()) {
+  prepared<cut> ready(l, limits);
+  if constexpr (detail::computes_twice<cut>()) {
     if (ready.holds()) {
-      prepared<holding<Program>> with_values(l, limits);
+      prepared<holding<cut>> with_values(l, limits);
       if (with_values.holds()) return detail::run_prepared(with_values, l, where, state);
       limits.row_memory = 0;
-      prepared<Program> neither(l, limits);
+      prepared<cut> neither(l, limits);
       return detail::run_prepared(neither, l, where, state);
     }
   }

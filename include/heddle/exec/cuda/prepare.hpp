@@ -2,6 +2,7 @@
 // From a launch to the arguments of its bodies and the workspace they need. Runs on the host.
 #pragma once
 
+#include <heddle/exec/crossing.hpp>
 #include <heddle/exec/cuda/divide.hpp>
 
 namespace heddle::inline v0::exec::cuda {
@@ -61,11 +62,17 @@ template <class Program>
 class prepared {
   static constexpr int nest_count = static_cast<int>(plan_of<Program>.sizes.nests);
   static constexpr int reduction_count = static_cast<int>(plan_of<Program>.sizes.reductions);
+  static constexpr int crossing_count = static_cast<int>(plan_of<Program>.sizes.crossings);
+  static constexpr int input_count =
+      crossing_count == 0 ? 1 : plan_of<Program>.crossings[0].input + crossing_count;
+  static constexpr int output_count =
+      crossing_count == 0 ? 1 : plan_of<Program>.crossings[0].output + crossing_count;
 
  public:
-  prepared(const launch& l, const launch_limits& limits) : limits_(limits) {
+  prepared(const launch& given, const launch_limits& limits) : limits_(limits) {
     static_assert(plan_of<Program>.sizes.outputs <= 64,
                   "heddle: the statement has more than 64 results for a CUDA device: split it");
+    const launch l = whole(given);
     for (int i = 0; i < graph::max_axes; ++i) program_.extents[i] = l.extents[i];
     for (int i = 0; i < program_arguments<Program>::scalar_count; ++i) {
       program_.scalars[i] = l.scalars[i];
@@ -104,6 +111,7 @@ class prepared {
       shared_at_[n] = take(at, shapes_[n].segments * detail::shared_bytes_of_segment(
                                                          shapes_[n].inner_extent, outputs_of(n)));
     }
+    crossings_at_ = take(at, crossing_bytes(view, l));
     workspace_bytes_ = at;
   }
 
@@ -127,6 +135,7 @@ class prepared {
       program_.merged[r] = workspace + merged_at_[r];
       program_.partials[r] = workspace + partial_at_[r];
     }
+    crossings_ = workspace + crossings_at_;
     program_.ticket = ticket;
     program_.bad_index = bad_index;
     for (int n = 0; n < nest_count; ++n) {
@@ -172,6 +181,15 @@ class prepared {
     const std::int64_t begin = at;
     at += (bytes + 255) / 256 * 256;
     return begin;
+  }
+
+  /// A launch with the operands and outputs that cross from nest to nest.
+  launch whole(const launch& l) {
+    if constexpr (crossing_count == 0) {
+      return l;
+    } else {
+      return with_crossings(view_of<Program>(), l, inputs_, outputs_, crossings_);
+    }
   }
 
   static int outputs_of(int nest) {
@@ -238,8 +256,9 @@ class prepared {
 
   /// Calls f(tables, state) with the nest's loops collapsed.
   template <int Nest, class F>
-  void with_loops(const launch& l, F f) {
+  void with_loops(const launch& given, F f) {
     const plan_view view = view_of<Program>();
+    const launch l = whole(given);
     const detail::nest_tables t = tables_of<Nest>(view, l);
     host::detail::cursor cursors[detail::nest_layout<Program, Nest>::cursor_count + 1];
     host::detail::nest_state s{};
@@ -343,7 +362,11 @@ class prepared {
   std::int64_t sorted_at_[nest_count] = {};
   std::int64_t shared_at_[nest_count] = {};
   sort_buffers sort_[nest_count];
+  std::int64_t crossings_at_ = 0;
   std::int64_t workspace_bytes_ = 0;
+  std::byte* crossings_ = nullptr;  ///< where values cross from nest to nest
+  operand inputs_[input_count];
+  operand outputs_[output_count];
 };
 
 }  // namespace heddle::inline v0::exec::cuda

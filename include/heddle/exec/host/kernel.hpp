@@ -362,8 +362,8 @@ const kernel* kernels_for([[maybe_unused]] isa level, std::integer_sequence<int,
 
 /// A program as the host's nests run it.
 template <class Program>
-using nest_program =
-    std::conditional_t<detail::computes_twice<Program>(), holding<Program>, Program>;
+using nest_program = std::conditional_t<detail::computes_twice<cut_program<Program>>(),
+                                        holding<cut_program<Program>>, cut_program<Program>>;
 
 /// The kernels of a program's passes, for this processor.
 template <class Program, class Configuration = configuration>

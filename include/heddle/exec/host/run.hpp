@@ -3,6 +3,7 @@
 // work for the threads, and the merge of their partial results in a fixed order.
 #pragma once
 
+#include <heddle/exec/crossing.hpp>
 #include <heddle/exec/host/walk.hpp>
 
 namespace heddle::inline v0::exec::host {
@@ -258,15 +259,9 @@ void run_one_nest(const plan_view& p, const kernel* kernels, const launch& l, in
   }
 }
 
-}  // namespace detail
-
-/// Runs all nests of a plan; the first one over all launches of a list, whose reductions it takes
-/// together. Outputs of scatters must be contiguous. Throws index_error where a gather or scatter
-/// meets an index outside of its table, out_of_memory where scratch memory is short.
-template <class Configuration = configuration>
-void run_nests(const plan_view& p, const kernel* kernels, const launch& l,
-               const launch_list& list = {}) {
-  using namespace detail;
+template <class Configuration>
+void run_each_nest(const plan_view& p, const kernel* kernels, const launch& l,
+                   const launch_list& list) {
   std::int64_t stored = 0;
   for (int r = 0; r < p.reduction_count; ++r) {
     if (p.reductions[r].stored()) stored += (elements_over(p.reductions[r].kept, l) * 8 + 63) / 64;
@@ -289,6 +284,26 @@ void run_nests(const plan_view& p, const kernel* kernels, const launch& l,
   for (int nest = 1; nest < p.nest_count; ++nest) {
     run_one_nest<Configuration>(p, kernels, l, nest, buffers);
   }
+}
+
+}  // namespace detail
+
+/// Runs all nests of a plan; the first one over all launches of a list, whose reductions it takes
+/// together: then nothing crosses from nest to nest. Outputs of scatters must be contiguous. Throws
+/// index_error where a gather or scatter meets an index outside of its table, out_of_memory where
+/// scratch memory is short.
+template <class Configuration = configuration>
+void run_nests(const plan_view& p, const kernel* kernels, const launch& l,
+               const launch_list& list = {}) {
+  if (p.crossing_count == 0) return detail::run_each_nest<Configuration>(p, kernels, l, list);
+  const detail::scratch memory(static_cast<std::size_t>(crossing_bytes(p, l)));
+  const int inputs = p.crossings[0].input + p.crossing_count;
+  const int outputs = p.crossings[0].output + p.crossing_count;
+  const detail::scratch descriptions(static_cast<std::size_t>(inputs + outputs) * sizeof(operand));
+  operand* const described = reinterpret_cast<operand*>(descriptions.data());
+  for (int i = 0; i < inputs + outputs; ++i) new (described + i) operand();
+  detail::run_each_nest<Configuration>(
+      p, kernels, with_crossings(p, l, described, described + inputs, memory.data()), list);
 }
 HEDDLE_ONCE(void run_nests<configuration>(const plan_view&, const kernel*, const launch&,
                                           const launch_list&));

@@ -16,16 +16,6 @@ struct derivative_request {
   int kept_slot = -1;
 };
 
-/// The axes of a mask in increasing order.
-constexpr axis_map ordered_map(axis_mask mask) {
-  axis_map map = empty_map;
-  int position = 0;
-  for (unsigned axis = 0; axis < max_axes; ++axis) {
-    if ((mask >> axis & 1) != 0) map = with_axis(map, position++, axis);
-  }
-  return map;
-}
-
 /// Reductions whose values are few beside their operands: one for each row, of softmax the maximum
 /// and the sum. A derivative that is given them passes over memory less often. They are kept in the
 /// dtype that they are computed in.

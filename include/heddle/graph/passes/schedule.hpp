@@ -6,6 +6,10 @@
 // on the row reductions of earlier passes, and accumulates its own. Reductions over other axes are
 // terminal: they are finished when the nest has run, and later nests read them. Work that varies
 // only along parallel axes runs once a row, in the row pass.
+//
+// Where reductions over one domain could choose different row axes, each choice is tried, and the
+// one whose nests move fewest bytes is kept. Extents are not known here: see traffic_of for how
+// bytes are counted.
 #pragma once
 
 #include <heddle/graph/op_table.hpp>
@@ -41,6 +45,7 @@ struct nest {
   axis_mask row = 0;
   std::int8_t levels = 1;  ///< full passes; a row pass may follow
   bool row_pass = false;
+  bool reads_back = false;  ///< it reads values that an earlier nest stores: see passes/cut.hpp
 };
 
 struct schedule {
@@ -61,11 +66,83 @@ struct schedule {
         smaller = smaller ||
                   (nests[i].domain != nests[j].domain && (nests[i].domain & ~nests[j].domain) == 0);
       }
-      if (!(finish && smaller)) ++count;
+      if (!(finish && smaller) || nests[i].reads_back) ++count;
     }
     return count;
   }
 };
+
+/// For mark_needed: the items of all passes of a nest.
+inline constexpr int all_passes = -1;
+
+/// Marks the nodes that the items of a pass of a nest need, stopping at what is there already:
+/// reductions, and nodes for which stops(node) holds. Roots and the items' own reductions are not
+/// marked.
+template <class Stops>
+constexpr void mark_needed(const graph& g, const schedule& s, int nest, int pass,
+                           list<bool>& needed, Stops stops) {
+  for (const item& it : s.items) {
+    if (it.nest != nest || (pass != all_passes && it.pass != pass)) continue;
+    if (it.kind == item_kind::carry) {
+      needed[it.node] = true;
+      continue;
+    }
+    for (int k = 0; k < operands_of(g[it.node]); ++k) needed[operand(g[it.node], k)] = true;
+  }
+  for (std::size_t i = g.size(); i-- > 0;) {
+    if (!needed[i] || is_reduction(g[i].code) || stops(i)) continue;
+    for (int k = 0; k < operands_of(g[i]); ++k) needed[operand(g[i], k)] = true;
+  }
+}
+
+/// The same, stopping at what an earlier pass holds (`held`: by node, the pass or no_pass).
+constexpr void mark_pass(const graph& g, const schedule& s, int nest, int pass, list<bool>& needed,
+                         const list<std::int8_t>& held) {
+  mark_needed(g, s, nest, pass, needed,
+              [&](std::size_t i) { return held[i] != no_pass && held[i] < pass; });
+}
+
+/// Bytes that an element of a value takes where it is stored between nests: in its compute dtype,
+/// so that no bit changes.
+constexpr std::int64_t stored_bytes(const node& n) {
+  return static_cast<std::int64_t>(size_of(compute_dtype(n.type)));
+}
+
+/// Bytes per element that evaluating a node reads from memory in a nest over `domain`. What varies
+/// along fewer axes is of lower order, stays in caches and counts nothing.
+constexpr std::int64_t read_bytes(const node& n, axis_mask domain) {
+  const bool reads = n.code == op::input || n.code == op::gather;
+  return reads && n.varies == domain ? static_cast<std::int64_t>(size_of(n.type)) : 0;
+}
+
+/// Elements of a domain, as though each extent was 32: a nest over more axes outweighs those over
+/// fewer.
+constexpr std::int64_t nominal_elements(axis_mask domain) {
+  return std::int64_t{1} << (5 * std::popcount(static_cast<unsigned>(domain)));
+}
+
+/// Bytes that a schedule moves. Each nest reads its operands once, in whatever pass, and writes
+/// its results once; reductions count nothing.
+constexpr std::int64_t traffic_of(const graph& g, const schedule& s) {
+  std::int64_t bytes = 0;
+  for (std::size_t k = 0; k < s.nests.size(); ++k) {
+    const axis_mask domain = s.nests[k].domain;
+    list<bool> needed(g.size(), false);
+    mark_needed(g, s, static_cast<int>(k), all_passes, needed, [](std::size_t) { return false; });
+    std::int64_t each = 0;
+    for (std::size_t i = 0; i < g.size(); ++i) {
+      if (needed[i]) each += read_bytes(g[i], domain);
+    }
+    for (const item& it : s.items) {
+      const bool written = static_cast<std::size_t>(it.nest) == k && it.kind == item_kind::store;
+      if (written && g[it.node].varies == domain) {
+        each += static_cast<std::int64_t>(size_of(g[it.node].type));
+      }
+    }
+    bytes += each * nominal_elements(domain);
+  }
+  return bytes;
+}
 
 namespace detail {
 
@@ -83,14 +160,33 @@ struct work {
 
 class scheduler {
  public:
-  constexpr explicit scheduler(const graph& g)
-      : g_(g), work_of_(g.size(), -1), depends_(g.size()) {}
+  /// `chosen`: of the row axes that each nest could have, in the order in which nests are opened,
+  /// which it takes; further nests take the first.
+  constexpr scheduler(const graph& g, const list<std::uint8_t>& chosen)
+      : g_(g),
+        chosen_(chosen),
+        work_of_(g.size(), -1),
+        stored_by_(g.size(), no_node),
+        depends_(g.size()) {}
 
   constexpr schedule run() {
     collect();
     mark_rebroadcast();
     for (std::size_t w = 0; w < works_.size(); ++w) place(w);
     return result();
+  }
+
+  /// What to choose next, after `run`, so that all choices come; empty: they have.
+  constexpr list<std::uint8_t> next_choice() const {
+    list<std::uint8_t> next;
+    for (std::size_t k = options_.size(); k-- > 0;) {
+      const int taken = taken_[k] + 1;
+      if (taken == options_[k]) continue;
+      for (std::size_t i = 0; i < k; ++i) next.push_back(taken_[i]);
+      next.push_back(static_cast<std::uint8_t>(taken));
+      break;
+    }
+    return next;
   }
 
  private:
@@ -109,6 +205,11 @@ class scheduler {
       }
       work_of_[i] = static_cast<int>(works_.size());
       works_.push_back(w);
+      if (const std::uint16_t slot = read_back_slot(n); slot != no_node) {
+        for (std::size_t k = i + 1; k < g_.size(); ++k) {
+          if (g_[k].code == op::input && g_[k].a == slot) stored_by_[k] = w.node;
+        }
+      }
     }
   }
 
@@ -124,6 +225,7 @@ class scheduler {
       }
       const auto seen = static_cast<axis_mask>(downstream[i] | n.varies);
       for (int k = 0; k < operands_of(n); ++k) downstream[operand(n, k)] |= seen;
+      if (stored_by_[i] != no_node) downstream[stored_by_[i]] |= seen;
     }
   }
 
@@ -137,6 +239,7 @@ class scheduler {
   constexpr need need_of(std::uint16_t id) const {
     const node& n = g_[id];
     need total;
+    if (stored_by_[id] != no_node) total.after = home_of(stored_by_[id]);
     for (int k = 0; k < operands_of(n); ++k) {
       const std::uint16_t x = operand(n, k);
       const need d = depends_[x];
@@ -161,6 +264,10 @@ class scheduler {
     const need n = depends_[w.node];
     int at = n.after + 1 > n.nest ? n.after + 1 : n.nest;
     if (at < 0) at = 0;
+    const auto open = static_cast<int>(nests_.size());
+    if (read_back_slot(g_[w.node]) != no_node && at < storing_nest(g_[w.node])) {
+      at = storing_nest(g_[w.node]) < open ? storing_nest(g_[w.node]) : open;
+    }
     for (;
          at < static_cast<int>(nests_.size()) && !fits(w, nests_[static_cast<std::size_t>(at)]);) {
       ++at;
@@ -196,23 +303,28 @@ class scheduler {
     return home.row != 0 && w.domain == parallel;
   }
 
-  /// A new nest for a piece of work. Its row axes: those of the first re-broadcast reduction over
-  /// this domain; else those of a reduction that leaves the domain's first axis.
+  /// A new nest for a piece of work. Its row axes: the chosen ones of those that re-broadcast
+  /// reductions over this domain remove; else those of a reduction that leaves the domain's first
+  /// axis.
   constexpr void open_nest(std::size_t index) {
     nest made;
     made.domain = works_[index].domain;
     const unsigned first = made.domain & (0u - made.domain);
     axis_mask inner = 0;
+    list<axis_mask> rows;
     for (std::size_t i = index; i < works_.size(); ++i) {
       const work& w = works_[i];
       if (!is_reduction(g_[w.node].code) || w.domain != made.domain) continue;
-      if (w.rebroadcast) {
-        made.row = w.removed;
-        break;
-      }
       if (inner == 0 && (w.removed & first) == 0) inner = w.removed;
+      bool known = !w.rebroadcast;
+      for (const axis_mask row : rows) known = known || row == w.removed;
+      if (!known) rows.push_back(w.removed);
     }
-    if (made.row == 0) made.row = inner;
+    const std::uint8_t taken =
+        nests_.size() < chosen_.size() ? chosen_[nests_.size()] : std::uint8_t{0};
+    made.row = taken < rows.size() ? rows[taken] : inner;
+    options_.push_back(static_cast<std::uint8_t>(rows.size() > 1 ? rows.size() : 1));
+    taken_.push_back(taken);
     if (nests_.size() == 100) throw "heddle: the statement is too large: over 100 loop nests";
     nests_.push_back(made);
   }
@@ -253,8 +365,12 @@ class scheduler {
     return s;
   }
 
-  /// Marks row reductions of other nests that work w reads.
-  constexpr void mark_carried(std::size_t index, list<bool>& carried) const {
+  constexpr std::int8_t home_of(std::uint16_t id) const {
+    return works_[static_cast<std::size_t>(work_of_[id])].nest;
+  }
+
+  /// Marks row reductions of other nests that work w reads, and whether it reads what others store.
+  constexpr void mark_carried(std::size_t index, list<bool>& carried) {
     const work& w = works_[index];
     list<bool> seen(g_.size(), false);
     const node& root = g_[w.node];
@@ -266,41 +382,60 @@ class scheduler {
         if (other.row && other.nest != w.nest) carried[i] = true;
         continue;
       }
+      if (stored_by_[i] != no_node) nests_[static_cast<std::size_t>(w.nest)].reads_back = true;
       for (int k = 0; k < operands_of(g_[i]); ++k) seen[operand(g_[i], k)] = true;
     }
   }
 
   const graph& g_;
+  const list<std::uint8_t>& chosen_;
   list<int> work_of_;
+  list<std::uint16_t> stored_by_;  ///< of an operand that is read back: the store
   list<need> depends_;
   list<work> works_;
   list<nest> nests_;
+  list<std::uint8_t> options_;  ///< how many row axes each nest could have …
+  list<std::uint8_t> taken_;    ///< … and which it has
   std::size_t visited_ = 0;
 };
 
+/// Schedules that are tried of one graph, at most.
+inline constexpr int most_schedules = 16;
+
+/// Calls f(schedule) for each choice of row axes; first comes that of the first re-broadcast
+/// reductions.
+template <class F>
+constexpr void for_each_schedule(const graph& g, F f) {
+  list<std::uint8_t> chosen;
+  for (int i = 0; i < most_schedules; ++i) {
+    scheduler s(g, chosen);
+    f(s.run());
+    list<std::uint8_t> next = s.next_choice();
+    if (next.empty()) return;
+    chosen = static_cast<list<std::uint8_t>&&>(next);
+  }
+}
+
 }  // namespace detail
 
-/// The loop nests and passes of a graph. Deterministic; linear but for the number of roots.
-constexpr schedule make_schedule(const graph& g) { return detail::scheduler(g).run(); }
-
-/// Marks the nodes that the items of one pass need, stopping at what is there already: reductions,
-/// and what an earlier pass holds (`held`: by node, the pass or no_pass). Roots and the items' own
-/// reductions are not marked.
-constexpr void mark_pass(const graph& g, const schedule& s, int nest, int pass, list<bool>& needed,
-                         const list<std::int8_t>& held) {
-  for (const item& it : s.items) {
-    if (it.nest != nest || it.pass != pass) continue;
-    if (it.kind == item_kind::carry) {
-      needed[it.node] = true;
-      continue;
+/// The loop nests and passes of a graph: of the possible row axes, those by which fewest bytes are
+/// moved; where several are, those of the first re-broadcast reductions. Deterministic; for one
+/// choice linear but for the number of roots.
+constexpr schedule make_schedule(const graph& g) {
+  schedule best;
+  std::int64_t least = -1;  // bytes of `best`, once there is another to compare with
+  detail::for_each_schedule(g, [&](schedule&& s) {
+    if (best.nests.empty()) {
+      best = static_cast<schedule&&>(s);
+      return;
     }
-    for (int k = 0; k < operands_of(g[it.node]); ++k) needed[operand(g[it.node], k)] = true;
-  }
-  for (std::size_t i = g.size(); i-- > 0;) {
-    if (!needed[i] || is_reduction(g[i].code)) continue;
-    if (held[i] != no_pass && held[i] < pass) continue;
-    for (int k = 0; k < operands_of(g[i]); ++k) needed[operand(g[i], k)] = true;
-  }
+    if (least < 0) least = traffic_of(g, best);
+    const std::int64_t bytes = traffic_of(g, s);
+    if (bytes >= least) return;
+    least = bytes;
+    best = static_cast<schedule&&>(s);
+  });
+  return best;
 }
 
 }  // namespace heddle::inline v0::graph
