@@ -76,7 +76,7 @@ struct nest_info {
   bool row_pass = false;  ///< the last pass is the row pass
   bool scatters = false;
   bool terminal = false;
-  bool reads_back = false;  ///< it reads what an earlier nest of the launch stores
+  bool finish = false;  ///< what is part of an earlier nest's sweep: see graph::nest
 };
 
 /// The tables, in lists (any graph) …
@@ -271,14 +271,14 @@ constexpr plan make_plan(const graph::graph& g, bool holds = false) {
     nest.domain = s.nests[k].domain;
     nest.row = s.nests[k].row;
     nest.row_pass = s.nests[k].row_pass;
-    nest.reads_back = s.nests[k].reads_back;
+    nest.terminal = s.nests[k].terminal;
+    nest.finish = s.nests[k].finish;
     nest.first_pass = static_cast<std::int8_t>(p.passes.size());
     nest.pass_count = static_cast<std::int8_t>(s.nests[k].levels + (nest.row_pass ? 1 : 0));
     nest.barrier = detail::barriers(g, p, nest);
     for (const graph::item& it : s.items) {
       if (static_cast<std::size_t>(it.nest) != k) continue;
       if (it.kind == graph::item_kind::scatter) nest.scatters = true;
-      if (it.kind == graph::item_kind::terminal_reduction) nest.terminal = true;
     }
     p.nests.push_back(nest);
     const auto id = static_cast<int>(k);

@@ -11,19 +11,10 @@ namespace heddle::inline v0::exec::cuda {
 
 namespace detail {
 
-/// Whether a nest finishes an earlier one: it runs over fewer axes and reads merged results. What
-/// another nest stores is read in a launch behind that.
+/// Whether a nest finishes an earlier one: it is part of that one's launch.
 template <class Program>
 consteval bool is_finish(int nest) {
-  const auto& p = plan_of<Program>;
-  const auto domain = p.nests[static_cast<std::size_t>(nest)].domain;
-  bool terminal = false;
-  bool smaller = false;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(nest); ++i) {
-    terminal = terminal || p.nests[i].terminal;
-    smaller = smaller || (domain != p.nests[i].domain && (domain & ~p.nests[i].domain) == 0);
-  }
-  return terminal && smaller && !p.nests[static_cast<std::size_t>(nest)].reads_back;
+  return plan_of<Program>.nests[static_cast<std::size_t>(nest)].finish;
 }
 
 /// The nest behind the last one of the launch that begins with nest `first`.

@@ -45,29 +45,21 @@ struct nest {
   axis_mask row = 0;
   std::int8_t levels = 1;  ///< full passes; a row pass may follow
   bool row_pass = false;
+  bool terminal = false;    ///< it has terminal reductions
   bool reads_back = false;  ///< it reads values that an earlier nest stores: see passes/cut.hpp
+  /// It finishes an earlier nest: it runs over fewer axes and reads merged results. What another
+  /// nest stores is read in a sweep behind that.
+  bool finish = false;
 };
 
 struct schedule {
   list<nest> nests;
   list<item> items;  ///< by nest, then pass
 
-  /// Number of sweeps over memory: nests that are not the finish of an earlier one.
+  /// Number of sweeps over memory.
   constexpr int kernels() const {
     int count = 0;
-    for (std::size_t i = 0; i < nests.size(); ++i) {
-      bool finish = false;
-      for (const item& it : items) {
-        finish = finish || (static_cast<std::size_t>(it.nest) < i &&
-                            it.kind == item_kind::terminal_reduction);
-      }
-      bool smaller = false;
-      for (std::size_t j = 0; j < i; ++j) {
-        smaller = smaller ||
-                  (nests[i].domain != nests[j].domain && (nests[i].domain & ~nests[j].domain) == 0);
-      }
-      if (!(finish && smaller) || nests[i].reads_back) ++count;
-    }
+    for (const nest& n : nests) count += n.finish ? 0 : 1;
     return count;
   }
 };
@@ -334,6 +326,7 @@ class scheduler {
     list<bool> carried(g_.size(), false);
     list<std::int8_t> nest_of(g_.size(), std::int8_t{-1});
     for (std::size_t w = 0; w < works_.size(); ++w) mark_carried(w, carried);
+    mark_finishes();
     schedule s;
     for (std::size_t k = 0; k < nests_.size(); ++k) {
       for (std::size_t w = 0; w < works_.size(); ++w) {
@@ -367,6 +360,25 @@ class scheduler {
 
   constexpr std::int8_t home_of(std::uint16_t id) const {
     return works_[static_cast<std::size_t>(work_of_[id])].nest;
+  }
+
+  /// A nest finishes the last one that does not itself, if that has something to be finished.
+  constexpr void mark_finishes() {
+    for (const work& w : works_) {
+      if (!w.row && is_reduction(g_[w.node].code)) {
+        nests_[static_cast<std::size_t>(w.nest)].terminal = true;
+      }
+    }
+    std::size_t begin = 0;
+    for (std::size_t k = 1; k < nests_.size(); ++k) {
+      nest& n = nests_[k];
+      bool smaller = false;
+      for (std::size_t j = 0; j < k; ++j) {
+        smaller = smaller || (n.domain != nests_[j].domain && (n.domain & ~nests_[j].domain) == 0);
+      }
+      n.finish = nests_[begin].terminal && smaller && !n.reads_back;
+      if (!n.finish) begin = k;
+    }
   }
 
   /// Marks row reductions of other nests that work w reads, and whether it reads what others store.
