@@ -10,6 +10,7 @@
 #include <heddle/exec/bind.hpp>
 #include <heddle/exec/host/flat.hpp>
 #include <heddle/exec/profiler.hpp>
+#include <heddle/exec/side_by_side.hpp>
 #include <heddle/exec/staged.hpp>
 #include <heddle/exec/traced.hpp>
 #include <heddle/tensor/tie.hpp>
@@ -107,11 +108,23 @@ struct launch_counts {
   int inputs, outputs, scalars;
 };
 
+/// Sweeps of a launch on a device: those of nests side by side are one.
+inline int kernels_of(const program_entry& entry, const launch& l, device where) {
+  const bool together = where.is_cuda() && entry.run_cuda != nullptr &&
+                        may_run_side_by_side(entry.plan) && runs_side_by_side(entry.plan, l);
+  return together ? 1 : entry.kernels;
+}
+
 HEDDLE_COLD inline void record(const program_entry& entry, const launch& l, device where) {
   heddle::detail::record_launch([&] {
-    return launch_record{
-        "program", entry.words, entry.word_count, entry.kernels, bytes_moved(entry.plan, l), 0,
-        where,     {}};
+    return launch_record{"program",
+                         entry.words,
+                         entry.word_count,
+                         kernels_of(entry, l, where),
+                         bytes_moved(entry.plan, l),
+                         0,
+                         where,
+                         {}};
   });
 }
 
@@ -354,17 +367,17 @@ template <class T, int Rank, class E>
 inline constexpr bool holds_variable<onto_expression<T, Rank, E>> = holds_variable<E>;
 
 /// Whether writing `to` while `read` is read could change what is read later. Both are taken
-/// through their places in the iteration space: the same address at the same point of an
-/// element-wise statement is safe, anything else that overlaps is not (by address: memory may have
-/// two storages).
+/// through their places in the iteration space: the same address at the same point is safe where
+/// that is read in place, anything else that overlaps is not (by address: memory may have two
+/// storages).
 template <class T, int Rank>
 bool conflicts(const tensor<T, Rank>& to, graph::axis_map to_map, const exec::leaf_view& read,
                graph::axis_map read_map, std::size_t read_size, const std::int64_t* extents,
-               bool element_wise) {
+               bool in_place) {
   const memory_map written{to.data(), to.extents().data(), to.strides().data(), Rank, sizeof(T)};
   const memory_map other{read.data, read.extents, read.strides, read.rank, read_size};
   if (written.empty() || other.empty()) return false;
-  if (element_wise && written.data == other.data && sizeof(T) == read_size) {
+  if (in_place && written.data == other.data && sizeof(T) == read_size) {
     exec::operand first{}, second{};
     for (int i = 0; i < Rank; ++i) first.strides[i] = to.strides()[i];
     exec::detail::bind_leaf(second, read, read_map, extents);
@@ -387,6 +400,7 @@ inline constexpr auto operand_is_read = [] {
   return t;
 }();
 
+/// Whether a program is one element-wise sweep.
 template <class Program>
 consteval bool is_element_wise() {
   const auto& p = exec::plan_of<Program>;
@@ -396,6 +410,42 @@ consteval bool is_element_wise() {
   }
   return element_wise;
 }
+
+/// Whether each element of an operand is read where that of a result is written, and nowhere else:
+/// by the one pass of an element-wise nest.
+constexpr bool is_read_in_place(const exec::plan_view& p, int operand, int result) {
+  bool in_place = true;
+  for (int k = 0; k < p.pass_count; ++k) {
+    const exec::pass_info& pass = p.passes[k];
+    bool reads = false, writes = false, reduces = false;
+    for (int i = 0; i < pass.read_count; ++i) {
+      const exec::read_info& read = p.reads[p.pass_reads[pass.first_read + i]];
+      if (read.held || read.slot != operand) continue;
+      reads = true;
+      in_place = in_place && !read.gathered;
+    }
+    for (int i = 0; i < pass.output_count; ++i) {
+      const exec::output_info& out = p.outputs[pass.first_output + i];
+      writes = writes || (graph::writes_result(out.kind) && out.slot == result);
+      reduces = reduces || out.kind != graph::item_kind::store;
+    }
+    if (reads) in_place = in_place && writes && !reduces && p.nests[pass.nest].pass_count == 1;
+  }
+  return in_place;
+}
+template <class Statement>
+inline constexpr auto read_in_place = [] {
+  constexpr auto operands = static_cast<std::size_t>(Statement::operand_count);
+  constexpr auto results = static_cast<std::size_t>(Statement::output_count);
+  exec::detail::table<bool, operands * results> t;
+  for (std::size_t k = 0; k < results; ++k) {
+    for (std::size_t i = 0; i < operands; ++i) {
+      t.values[k * operands + i] = is_read_in_place(exec::view_of<typename Statement::program>(),
+                                                    static_cast<int>(i), static_cast<int>(k));
+    }
+  }
+  return t;
+}();
 
 template <class T, int Rank>
 void check_assignable(const tensor<T, Rank>& to, const extents<Rank>& given) {
@@ -438,18 +488,19 @@ void check_destinations(const Bound& b, const tensor<T, Rank>&... destination) {
 /// an operand.
 template <class Configuration, class Statement, class... T, int... Rank>
 void assign_bound(const exec::bound<Statement>& b, const tensor<T, Rank>&... destination) {
-  constexpr bool element_wise = is_element_wise<typename Statement::program>();
   bool conflict = false;
   int slot = 0;
   const auto check = [&](const auto& one) {
-    const graph::axis_map map =
-        Statement::table.output_maps.values[static_cast<std::size_t>(slot++)];
+    const auto result = static_cast<std::size_t>(slot++);
+    const graph::axis_map map = Statement::table.output_maps.values[result];
+    constexpr auto operands = static_cast<std::size_t>(Statement::operand_count);
     for (int i = 0; i < Statement::operand_count; ++i) {
       const auto at = static_cast<std::size_t>(i);
       conflict =
           conflict || (operand_is_read<Statement>.values[at] &&
                        conflicts(one, map, b.leaves[i], Statement::table.operand_maps.values[at],
-                                 b.leaves[i].size, b.extents, element_wise));
+                                 b.leaves[i].size, b.extents,
+                                 read_in_place<Statement>[result * operands + at]));
     }
   };
   (check(destination), ...);

@@ -41,28 +41,38 @@ struct nest {
   axis_mask row = 0;
   std::int8_t levels = 1;  ///< full passes; a row pass may follow
   bool row_pass = false;
+  bool terminal = false;  ///< it leaves terminal reductions
 };
+
+/// Whether a nest runs over fewer axes than one of those before it.
+template <class Nests>
+constexpr bool is_smaller(const Nests& nests, std::size_t nest) {
+  for (std::size_t j = 0; j < nest; ++j) {
+    if (nests[nest].domain != nests[j].domain && (nests[nest].domain & ~nests[j].domain) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+/// The first nest of the sweep that a nest is part of: itself, or the nearest one before it that
+/// leaves terminal reductions, where it and all between them run over fewer axes and finish that.
+template <class Nests>
+constexpr std::size_t sweep_of(const Nests& nests, std::size_t nest) {
+  std::size_t first = 0;
+  for (std::size_t k = 1; k <= nest; ++k) {
+    if (!nests[first].terminal || !is_smaller(nests, k)) first = k;
+  }
+  return first;
+}
 
 struct schedule {
   list<nest> nests;
   list<item> items;  ///< by nest, then pass
 
-  /// Number of sweeps over memory: nests that are not the finish of an earlier one.
+  /// Number of sweeps over memory.
   constexpr int kernels() const {
     int count = 0;
-    for (std::size_t i = 0; i < nests.size(); ++i) {
-      bool finish = false;
-      for (const item& it : items) {
-        finish = finish || (static_cast<std::size_t>(it.nest) < i &&
-                            it.kind == item_kind::terminal_reduction);
-      }
-      bool smaller = false;
-      for (std::size_t j = 0; j < i; ++j) {
-        smaller = smaller ||
-                  (nests[i].domain != nests[j].domain && (nests[i].domain & ~nests[j].domain) == 0);
-      }
-      if (!(finish && smaller)) ++count;
-    }
+    for (std::size_t i = 0; i < nests.size(); ++i) count += sweep_of(nests, i) == i ? 1 : 0;
     return count;
   }
 };
@@ -242,6 +252,7 @@ class scheduler {
                                    : code == op::scatter_add ? item_kind::scatter
                                    : w.row                   ? item_kind::row_reduction
                                                              : item_kind::terminal_reduction;
+            if (kind == item_kind::terminal_reduction) s.nests[k].terminal = true;
             s.items.push_back({w.node, kind, w.nest, static_cast<std::int8_t>(p)});
           }
           if (row_pass && w.row && carried[w.node]) {
@@ -278,10 +289,85 @@ class scheduler {
   std::size_t visited_ = 0;
 };
 
+/// Has each nest that finishes a sweep come directly behind it, as soon as all that it reads is
+/// there: independent nests would else stand between them.
+class nest_order {
+ public:
+  constexpr nest_order(const graph& g, const schedule& given) : g_(g), given_(given) {
+    for (std::size_t k = 0; k < given.nests.size(); ++k) find_reads(k);
+  }
+
+  constexpr schedule run() {
+    schedule made;
+    while (made.nests.size() < given_.nests.size()) append(next(made), made);
+    return made;
+  }
+
+ private:
+  /// The nests whose reductions nest k reads.
+  constexpr void find_reads(std::size_t k) {
+    list<bool> seen(g_.size(), false);
+    for (const item& it : given_.items) {
+      if (static_cast<std::size_t>(it.nest) != k || it.kind == item_kind::carry) continue;
+      for (int i = 0; i < operands_of(g_[it.node]); ++i) seen[operand(g_[it.node], i)] = true;
+    }
+    for (std::size_t i = g_.size(); i-- > 0;) {
+      if (!seen[i] || is_reduction(g_[i].code)) continue;
+      for (int j = 0; j < operands_of(g_[i]); ++j) seen[operand(g_[i], j)] = true;
+    }
+    list<bool> reads(given_.nests.size(), false);
+    for (const item& it : given_.items) {
+      if (is_reduction(g_[it.node].code) && seen[it.node]) {
+        reads[static_cast<std::size_t>(it.nest)] = static_cast<std::size_t>(it.nest) != k;
+      }
+    }
+    reads_.push_back(reads);
+    place_.push_back(-1);
+  }
+  constexpr bool is_ready(std::size_t k) const {
+    if (place_[k] >= 0) return false;
+    for (std::size_t other = 0; other < place_.size(); ++other) {
+      if (reads_[k][other] && place_[other] < 0) return false;
+    }
+    return true;
+  }
+  /// The first nest that would be part of the last sweep, else the first one.
+  constexpr std::size_t next(const schedule& made) const {
+    list<nest> tried = made.nests;
+    tried.push_back({});
+    for (std::size_t k = 0; k < place_.size(); ++k) {
+      if (!is_ready(k)) continue;
+      tried[tried.size() - 1] = given_.nests[k];
+      if (sweep_of(tried, tried.size() - 1) < tried.size() - 1) return k;
+    }
+    std::size_t first = 0;
+    while (!is_ready(first)) ++first;
+    return first;
+  }
+  constexpr void append(std::size_t k, schedule& made) {
+    place_[k] = static_cast<std::int8_t>(made.nests.size());
+    made.nests.push_back(given_.nests[k]);
+    for (item it : given_.items) {
+      if (static_cast<std::size_t>(it.nest) != k) continue;
+      it.nest = place_[k];
+      made.items.push_back(it);
+    }
+  }
+
+  const graph& g_;
+  const schedule& given_;
+  list<list<bool>> reads_;   ///< by nest: which others' reductions it reads
+  list<std::int8_t> place_;  ///< by nest: where it comes, -1: not yet
+};
+
 }  // namespace detail
 
 /// The loop nests and passes of a graph. Deterministic; linear but for the number of roots.
-constexpr schedule make_schedule(const graph& g) { return detail::scheduler(g).run(); }
+constexpr schedule make_schedule(const graph& g) {
+  schedule made = detail::scheduler(g).run();
+  if (made.nests.size() < 3) return made;
+  return detail::nest_order(g, made).run();
+}
 
 /// Marks the nodes that the items of one pass need, stopping at what is there already: reductions,
 /// and what an earlier pass holds (`held`: by node, the pass or no_pass). Roots and the items' own
