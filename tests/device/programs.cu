@@ -14,6 +14,8 @@ template <class F, class... T>
 struct statement_of {
   template <class... E>
   static exec::statement<E...> deduce(const E&...);
+  template <class... E>
+  static exec::statement<E...> deduce(const std::tuple<E...>&);
   using type = decltype(deduce(F{}(T{}...)));
   using program = typename type::program;
 };
@@ -65,6 +67,11 @@ struct column_sums {
 struct total {
   auto operator()(const auto& x, const auto& y) const { return sum(x * y); }
 };
+struct running_statistics {
+  auto operator()(const auto& average, const auto& batch, const auto& losses) const {
+    return std::tuple{average * 0.9 + mean<0>(batch) * 0.1, mean(losses)};
+  }
+};
 
 /// The gradient of `2 * take(table, index)` with respect to the table.
 struct take_gradient {};
@@ -114,6 +121,16 @@ struct statement_of<take_gradient, matrix, classes> {
     exec::cuda::run_in_block<name##_held_program, 0, access::held>(arguments);                     \
   }
 
+#define SIDE_BY_SIDE_PROGRAM(name, function, ...)                                                 \
+  using name##_program = statement_of<function, __VA_ARGS__>::program;                            \
+  extern "C" __global__ void __launch_bounds__(                                                   \
+      exec::cuda::block_limit(access::strided),                                                   \
+      exec::cuda::blocks_at_a_time<name##_program>(access::strided))                              \
+      name##_side_by_side(                                                                        \
+          const __grid_constant__ exec::cuda::side_by_side_arguments<name##_program> arguments) { \
+    exec::cuda::run_parts_in_block(arguments);                                                    \
+  }
+
 DEVICE_PROGRAM(stream_f32, wide, stream_function, matrix, matrix, matrix)
 DEVICE_PROGRAM(stream_f32, strided, stream_function, matrix, matrix, matrix)
 DEVICE_PROGRAM(stream_bf16, wide, stream_function, narrow, narrow, narrow)
@@ -138,3 +155,4 @@ HELD_PROGRAM(cross_entropy_f32, cross_entropy_mean, matrix, classes)
 DEVICE_PROGRAM(column_sums_f32, wide, column_sums, matrix)
 DEVICE_PROGRAM(total_f32, wide, total, matrix, matrix)
 DEVICE_PROGRAM(take_gradient_f32, wide, take_gradient, matrix, classes)
+SIDE_BY_SIDE_PROGRAM(running_statistics_f32, running_statistics, vector, matrix, vector)
