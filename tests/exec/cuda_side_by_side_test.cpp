@@ -79,9 +79,3 @@ TEST_CASE("barriers and tails matter to nests side by side") {
   CHECK(noticed(how, {.tail = true}, x.slice<1>(0, 27) * 2.0, vector(5) + 1.0));
   CHECK(!noticed(how, {}, mean(x), sum<0>(x) * vector(29), vector(5) + 1.0));
 }
-
-TEST_CASE("threads of the host run nests side by side without a race") {
-  const auto x = matrix(37, 29);
-  const body_run how{.team = 8, .blocks = 3, .threads = true, .side_by_side = true};
-  CHECK(run_as(how, sum(x), softmax<-1>(matrix(6, 5)), vector(40) * 2.0).worst <= 1e-5);
-}

@@ -92,3 +92,12 @@ TEST_CASE("gradients of independent expressions are those of each") {
   total.backward();
   CHECK(off_by(u.grad(), evaluate(6.0f + 2 * y + exp(y))) <= 1e-5);
 }
+
+TEST_CASE("explain tells what a CUDA device runs in one launch, and what it does not") {
+  const auto says = [](const std::string& text) {
+    return text.find("on a CUDA device one launch runs its nests side by side") != text.npos;
+  };
+  CHECK(says(explain(matrix(3, 5) * 2, sum(vector(7)))));
+  CHECK_FALSE(says(explain(matrix(3, 5) * 2)));
+  CHECK_FALSE(says(explain(matrix(1 << 9, 1 << 9) * 2, sum(vector(7)))));
+}
