@@ -16,6 +16,8 @@ template <class F, class... T>
 struct statement_of {
   template <class... E>
   static exec::statement<E...> deduce(const E&...);
+  template <class... E>
+  static exec::statement<E...> deduce(const std::tuple<E...>&);
   using type = decltype(deduce(F{}(T{}...)));
   using program = typename type::program;
 };
@@ -66,6 +68,11 @@ struct column_sums {
 };
 struct total {
   auto operator()(const auto& x, const auto& y) const { return sum(x * y); }
+};
+struct running_statistics {
+  auto operator()(const auto& average, const auto& batch, const auto& losses) const {
+    return std::tuple{average * 0.9 + mean<0>(batch) * 0.1, mean(losses)};
+  }
 };
 
 /// The gradient of `2 * take(table, index)` with respect to the table.
@@ -129,6 +136,16 @@ struct statement_of<take_gradient, matrix, classes> {
     exec::cuda::run_in_block<name##_held_program, 0, access::held>(arguments);                     \
   }
 
+#define SIDE_BY_SIDE_PROGRAM(name, function, ...)                                                 \
+  using name##_program = statement_of<function, __VA_ARGS__>::program;                            \
+  extern "C" __global__ void __launch_bounds__(                                                   \
+      exec::cuda::block_limit(access::strided),                                                   \
+      exec::cuda::blocks_at_a_time<name##_program>(access::strided))                              \
+      name##_side_by_side(                                                                        \
+          const __grid_constant__ exec::cuda::side_by_side_arguments<name##_program> arguments) { \
+    exec::cuda::run_parts_in_block(arguments);                                                    \
+  }
+
 DEVICE_PROGRAM(stream_f32, wide, stream_function, matrix, matrix, matrix)
 DEVICE_PROGRAM(stream_f32, strided, stream_function, matrix, matrix, matrix)
 DEVICE_PROGRAM(stream_bf16, wide, stream_function, matrix_bf16, matrix_bf16, matrix_bf16)
@@ -157,3 +174,4 @@ LIST_PROGRAM(adamw_f32_list, wide, optim::detail::adamw_function, 4, double, dou
              double, double, double, double)
 LIST_PROGRAM(norm_f32_list, wide, optim::detail::norm_function<float>, 1)
 LIST_PROGRAM(clip_f32_list, wide, optim::detail::clip_function<float>, 1, tensor<float, 0>, double)
+SIDE_BY_SIDE_PROGRAM(running_statistics_f32, running_statistics, vector, matrix, vector)

@@ -68,6 +68,18 @@ TEST_CASE("cuts") {
     std::cout << explain(heddle::let([](auto v) { return v / sum(v); }, x));
     //! [cut_whole]
   });
+  check_output("fused_independent", [] {
+    //! [independent]
+    const auto batch = heddle::ones<float, 2>({32, 5});
+    const auto losses = heddle::ones<float, 1>({20});
+    const auto average = heddle::zeros<float, 1>({5});
+    const auto smooth = heddle::zeros<float, 0>({});
+    assign(tie(average, smooth), average * 0.9 + heddle::mean<0>(batch) * 0.1,
+           smooth * 0.9 + mean(losses) * 0.1);
+    std::cout << explain(average * 0.9 + heddle::mean<0>(batch) * 0.1,
+                         smooth * 0.9 + mean(losses) * 0.1);
+    //! [independent]
+  });
   check_output("fused_cut_axes", [] {
     //! [cut_axes]
     const auto other = heddle::ones<float, 2>({5, 2});

@@ -3,7 +3,7 @@
 // host's own loops compute; a barrier left out and a lane too many are noticed.
 #include <cmath>
 
-#include "../support/body_outcome.hpp"
+#include "../support/body_sweep.hpp"
 #include "../support/take_gradient.hpp"
 #include <doctest/doctest.h>
 
@@ -16,48 +16,6 @@ using namespace support;
 namespace {
 
 generator numbers(11);
-
-/// Whether the statement is right on teams of every size, in every order, on grids of several
-/// blocks.
-template <class... E>
-bool right_everywhere(double tolerance, const E&... e) {
-  bool right = true;
-  for (const int team : {1, 2, 31, 32, 33, 256}) {
-    for (const fibre_order order :
-         {fibre_order::forward, fibre_order::backward, fibre_order::shuffled}) {
-      const int blocks = order == fibre_order::forward ? 1 : order == fibre_order::backward ? 3 : 7;
-      body_run how{.team = team, .blocks = blocks, .order = order};
-      if (order == fibre_order::shuffled) how.merged_apart = 1;
-      if (order != fibre_order::forward) how.members = 4;
-      const outcome o = run_as(how, e...);
-      if (!(o.worst <= tolerance) || !o.intact) {
-        MESSAGE("team " << team << ", order " << static_cast<int>(order) << ": off by " << o.worst
-                        << (o.intact ? "" : ", and wrote beside its output"));
-        right = false;
-      }
-    }
-  }
-  return right;
-}
-
-/// Whether a fault is noticed on some team: wrong values, or memory beside the output written.
-template <class... E>
-bool noticed_where(std::int64_t merged_apart, const team_fault& fault, const E&... e) {
-  for (const int team : {32, 33, 64, 256}) {
-    for (const fibre_order order :
-         {fibre_order::forward, fibre_order::backward, fibre_order::shuffled}) {
-      body_run how{.team = team, .blocks = 5, .order = order, .fault = fault};
-      how.merged_apart = merged_apart;
-      const outcome o = run_as(how, e...);
-      if (!(o.worst <= 1e-4) || !o.intact) return true;
-    }
-  }
-  return false;
-}
-template <class... E>
-bool noticed(const team_fault& fault, const E&... e) {
-  return noticed_where(cuda::results_merged_apart, fault, e...);
-}
 
 tensor<float, 2> matrix(std::int64_t rows, std::int64_t columns) {
   return randn<float, 2>({rows, columns}, numbers);
@@ -396,9 +354,9 @@ TEST_CASE("many partial results are merged by a launch of their own") {
        {cuda::site::reduce_written, cuda::site::reduce_read, cuda::site::ticket_read}) {
     INFO("site " << static_cast<int>(at));
     const team_fault missing{.missing_site = static_cast<int>(at)};
-    CHECK(noticed_where(1, missing, sum<0>(x), amax<0>(x), sum<0>(x * x)));
+    CHECK(noticed({.merged_apart = 1}, missing, sum<0>(x), amax<0>(x), sum<0>(x * x)));
   }
-  CHECK(!noticed_where(1, {}, sum<0>(x), amax<0>(x), sum<0>(x * x)));
+  CHECK(!noticed({.merged_apart = 1}, {}, sum<0>(x), amax<0>(x), sum<0>(x * x)));
 }
 
 TEST_CASE("results of two runs are the same bits, whatever the order of blocks and threads") {

@@ -21,6 +21,11 @@ TEST_CASE("threads of the host run bodies without a race") {
     CHECK(run_as(how, softmax<0>(x)).worst <= 1e-5);
     CHECK(run_as(how, sum(x), sum<0>(x), x + 1.0).worst <= 1e-5);
     CHECK(run_as(how, layer_norm_gradient(x, gamma, g)).worst <= 1e-5);
+    body_run together = how;
+    together.side_by_side = true;
+    const outcome beside = run_as(together, sum(x), softmax<-1>(g), gamma * 2.0);
+    CHECK(beside.launches == 1);
+    CHECK(beside.worst <= 1e-5);
     const tensor<std::int64_t, 1> classes = randint<std::int64_t, 1>(0, 70, {37}, numbers);
     CHECK(run_as(how, cross_entropy(x, classes)).worst <= 1e-5);
     // groups that own rows of the table, and segments of sorted rows

@@ -59,6 +59,7 @@ struct outcome {
   bool intact = true;
   bool reported = false;
   int members = 1;
+  int launches = 0;
   bool values_held = false;
 };
 
@@ -81,6 +82,7 @@ outcome run_as(const body_run& how, const E&... e) {
               outcome o;
               o.reported = report.bad_index != std::numeric_limits<std::int64_t>::min();
               o.members = report.members;
+              o.launches = report.launches;
               o.values_held = report.values_held;
               if (report.waits_for_ever) o.worst = INFINITY;
               ((o.worst = std::max(o.worst, distance(room.inside, want))), ...);

@@ -328,7 +328,9 @@ class host_team {
     std::atomic_ref<std::int64_t>(*place).store(index, std::memory_order_relaxed);
   }
   std::int64_t limit(std::int64_t n) const { return fault_.tail ? n + 1 : n; }
-  host_team alone() const { return host_team(*scheduler_, rank_, 0, 1, fault_); }
+  host_team at(int block, int blocks) const {
+    return host_team(*scheduler_, rank_, block, blocks, fault_);
+  }
 
  private:
   static std::atomic_ref<std::uint64_t> sent(std::byte* scratch, int number) {

@@ -30,6 +30,7 @@ struct body_run {
   std::int64_t merged_apart = cuda::results_merged_apart;
   int members = 1;               ///< teams that may share a row
   std::int64_t wanted_rows = 0;  ///< bytes from which on they do
+  bool side_by_side = false;     ///< independent nests share a launch
 };
 
 /// What happened.
@@ -66,7 +67,7 @@ class body_runner {
     for (int k = 0; k < view.nest_count; ++k) {
       if (view.nests[k].scatters) exec::host::detail::clear_scattered(view, view.nests[k], l_);
     }
-    run_from<0>();
+    run_all();
     report_.values_held = exec::is_holding<Program>;
     return report_;
   }
@@ -85,7 +86,25 @@ class body_runner {
     l.max_members = how.members;
     l.wanted_row_memory = how.wanted_rows;
     l.multiprocessors = how.blocks;
+    if (how.side_by_side) l.side_by_side = cuda::side_by_side_elements;
     return l;
+  }
+
+  void run_all() {
+    if constexpr (exec::side_by_side_program<Program>) {
+      if (ready_.side_by_side()) return run_parts();
+    }
+    run_from<0>();
+  }
+  void run_parts() {
+    const auto arguments = ready_.parts(l_);
+    ++report_.launches;
+    cuda::detail::nest_choice all = ready_.choice(0);
+    all.blocks = arguments.first_team[arguments.nests];
+    report_.bodies.push_back(all.how);
+    report_.blocks = all.blocks;
+    run_grid(all, 1,
+             [&arguments](const auto& team) { cuda::run_side_by_side<Program>(team, arguments); });
   }
 
   template <int First>

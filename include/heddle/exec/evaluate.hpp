@@ -9,7 +9,9 @@
 #include <heddle/core/stream.hpp>
 #include <heddle/exec/bind.hpp>
 #include <heddle/exec/host/flat.hpp>
+#include <heddle/exec/in_place.hpp>
 #include <heddle/exec/profiler.hpp>
+#include <heddle/exec/side_by_side.hpp>
 #include <heddle/exec/staged.hpp>
 #include <heddle/exec/traced.hpp>
 #include <heddle/tensor/tie.hpp>
@@ -112,11 +114,23 @@ struct launch_counts {
   int inputs, outputs, scalars;
 };
 
+/// Sweeps of a launch on a device: those of nests side by side are one.
+inline int kernels_of(const program_entry& entry, const launch& l, device where) {
+  const bool together = where.is_cuda() && entry.run_cuda != nullptr &&
+                        may_run_side_by_side(entry.plan) && runs_side_by_side(entry.plan, l);
+  return together ? 1 : entry.kernels;
+}
+
 HEDDLE_COLD inline void record(const program_entry& entry, const launch& l, device where) {
   heddle::detail::record_launch([&] {
-    return launch_record{
-        "program", entry.words, entry.word_count, entry.kernels, bytes_moved(entry.plan, l), 0,
-        where,     {}};
+    return launch_record{"program",
+                         entry.words,
+                         entry.word_count,
+                         kernels_of(entry, l, where),
+                         bytes_moved(entry.plan, l),
+                         0,
+                         where,
+                         {}};
   });
 }
 
@@ -358,50 +372,6 @@ struct onto_expression {
 template <class T, int Rank, class E>
 inline constexpr bool holds_variable<onto_expression<T, Rank, E>> = holds_variable<E>;
 
-/// Whether writing `to` while `read` is read could change what is read later. Both are taken
-/// through their places in the iteration space: the same address at the same point of an
-/// element-wise statement is safe, anything else that overlaps is not (by address: memory may have
-/// two storages).
-template <class T, int Rank>
-bool conflicts(const tensor<T, Rank>& to, graph::axis_map to_map, const exec::leaf_view& read,
-               graph::axis_map read_map, std::size_t read_size, const std::int64_t* extents,
-               bool element_wise) {
-  const memory_map written{to.data(), to.extents().data(), to.strides().data(), Rank, sizeof(T)};
-  const memory_map other{read.data, read.extents, read.strides, read.rank, read_size};
-  if (written.empty() || other.empty()) return false;
-  if (element_wise && written.data == other.data && sizeof(T) == read_size) {
-    exec::operand first{}, second{};
-    for (int i = 0; i < Rank; ++i) first.strides[i] = to.strides()[i];
-    exec::detail::bind_leaf(second, read, read_map, extents);
-    bool same = true;
-    for (int axis = 0; axis < graph::max_axes; ++axis) {
-      same = same && (extents[axis] == 1 || exec::stride_along(first, to_map, axis) ==
-                                                exec::stride_along(second, read_map, axis));
-    }
-    if (same) return false;
-  }
-  return same_map(written, other) || overlaps(written, other);
-}
-
-/// Whether an operand is read at all: the shape of a destination is only looked at.
-template <class Statement>
-inline constexpr auto operand_is_read = [] {
-  exec::detail::table<bool, static_cast<std::size_t>(Statement::operand_count)> t;
-  const auto& p = exec::plan_of<typename Statement::program>;
-  for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) t.values[p.reads[i].slot] = true;
-  return t;
-}();
-
-template <class Program>
-consteval bool is_element_wise() {
-  const auto& p = exec::plan_of<Program>;
-  bool element_wise = p.sizes.nests == 1 && p.sizes.reductions == 0;
-  for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) {
-    element_wise = element_wise && !p.reads[i].gathered;
-  }
-  return element_wise;
-}
-
 template <class T, int Rank>
 void check_assignable(const tensor<T, Rank>& to, const extents<Rank>& given) {
   static_cast<void>(to.device());
@@ -443,18 +413,19 @@ void check_destinations(const Bound& b, const tensor<T, Rank>&... destination) {
 /// an operand.
 template <class Configuration, class Statement, class... T, int... Rank>
 void assign_bound(const exec::bound<Statement>& b, const tensor<T, Rank>&... destination) {
-  constexpr bool element_wise = is_element_wise<typename Statement::program>();
   bool conflict = false;
   int slot = 0;
   const auto check = [&](const auto& one) {
-    const graph::axis_map map =
-        Statement::table.output_maps.values[static_cast<std::size_t>(slot++)];
+    const auto result = static_cast<std::size_t>(slot++);
+    const graph::axis_map map = Statement::table.output_maps.values[result];
+    constexpr auto operands = static_cast<std::size_t>(Statement::operand_count);
     for (int i = 0; i < Statement::operand_count; ++i) {
       const auto at = static_cast<std::size_t>(i);
       conflict =
           conflict || (operand_is_read<Statement>.values[at] &&
                        conflicts(one, map, b.leaves[i], Statement::table.operand_maps.values[at],
-                                 b.leaves[i].size, b.extents, element_wise));
+                                 b.leaves[i].size, b.extents,
+                                 read_in_place<Statement>[result * operands + at]));
     }
   };
   (check(destination), ...);

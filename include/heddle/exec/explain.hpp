@@ -183,6 +183,11 @@ template <class... E, class Configuration = configuration>
   }
   exec::launch l;
   for (int i = 0; i < graph::max_axes; ++i) l.extents[i] = b.extents[i];
+  if constexpr (exec::side_by_side_program<program>) {
+    if (exec::runs_side_by_side(exec::view_of<program>(), l)) {
+      text += "on a CUDA device one launch runs its nests side by side\n";
+    }
+  }
   text += "moves " + std::to_string(exec::detail::bytes_moved(exec::view_of<program>(), l)) +
           " bytes\n";
   text += exec::detail::repeated_reads(b.leaves, statement::operand_count);

@@ -18,7 +18,7 @@ struct launch_record {
   const char* name = "";                 ///< "program", "interpret", "matmul", …
   const std::uint64_t* words = nullptr;  ///< the program's words (static), for graph::decode
   std::size_t word_count = 0;            ///< 0 where there are none, as of a library call
-  int kernels = 0;                       ///< sweeps over memory
+  int kernels = 0;                       ///< sweeps over memory; nests side by side are one
   std::int64_t bytes = 0;                ///< operands read and outputs written, each once
   std::int64_t operations = 0;           ///< floating-point ones, where the launch counts them
   heddle::device device;                 ///< where it ran

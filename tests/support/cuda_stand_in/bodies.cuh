@@ -204,6 +204,45 @@ struct group_kernel {
   }
 };
 
+/// cuda::side_by_side_kernel<Program>.
+template <class Program>
+struct side_by_side_kernel {
+  using arguments = cuda::side_by_side_arguments<Program>;
+
+  static const char* name() {
+    static const std::string text = "side by side: " + ops_of<Program>(0, cuda::access::strided);
+    return text.c_str();
+  }
+  static void run_thread(void* context, fibre_block& of, int rank) {
+    const block_run& one = *static_cast<const block_run*>(context);
+    cuda::run_side_by_side<Program>(one.member(of, rank),
+                                    *static_cast<const arguments*>(one.arguments));
+  }
+  static void run(const void* with, int blocks, int threads, std::size_t shared_bytes,
+                  std::uint64_t seed) {
+    run_grid(name(), with, blocks, threads, shared_bytes, seed, &run_thread);
+  }
+  static void accesses(const void* with, int, void* context, add_access add) {
+    add_all(*static_cast<const arguments*>(with), {context, add},
+            std::make_integer_sequence<int, arguments::nests>{});
+  }
+
+ private:
+  template <int... Nest>
+  static void add_all(const arguments& a, const access_sink& add,
+                      std::integer_sequence<int, Nest...>) {
+    // what reads merged results is done by one team
+    (add_nest<Program, Nest>(
+         a.program, a.template nest<Nest>(),
+         cuda::detail::has_part<Program, Nest> ? a.template teams_of<Nest>() : 1, add),
+     ...);
+    if (!(cuda::detail::has_part<Program, Nest> && ...)) {
+      add(a.program.ticket, sizeof(unsigned), touch::written);
+    }
+    if (looks_up<Program>()) add(a.program.bad_index, sizeof(std::int64_t), touch::atomic);
+  }
+};
+
 /// cuda::merge_kernel<Program, First>.
 template <class Program, int First>
 struct merge_kernel {
@@ -381,6 +420,15 @@ struct kernel_observer<exec::cuda::kernel_id<Program, First, Access>> {
         stand_in::tell<stand_in::group_kernel<Program, First, Access>>(
             reinterpret_cast<const void*>(&exec::cuda::kernel<Program, First, Access>),
             exec::cuda::block_limit(Access));
+  }
+};
+template <class Program>
+struct kernel_observer<exec::cuda::side_by_side_kernel_id<Program>> {
+  static void before_launch() {
+    [[maybe_unused]] static const bool told =
+        stand_in::tell<stand_in::side_by_side_kernel<Program>>(
+            reinterpret_cast<const void*>(&exec::cuda::side_by_side_kernel<Program>),
+            exec::cuda::block_limit(exec::cuda::access::strided));
   }
 };
 template <class Program, int First>

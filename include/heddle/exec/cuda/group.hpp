@@ -17,6 +17,12 @@ consteval bool is_finish(int nest) {
   return plan_of<Program>.nests[static_cast<std::size_t>(nest)].finish;
 }
 
+/// The first nest of the launch that nest `nest` is part of.
+template <class Program>
+consteval int group_begin(int nest) {
+  while (nest > 0 && is_finish<Program>(nest)) --nest;
+  return nest;
+}
 /// The nest behind the last one of the launch that begins with nest `first`.
 template <class Program>
 consteval int group_end(int first) {
@@ -35,16 +41,6 @@ template <class Program, int First, int... K>
 struct nests_of_group<Program, First, std::integer_sequence<int, K...>>
     : nest_place<Program, First + K>... {};
 
-}  // namespace detail
-
-namespace detail {
-
-/// The first nest of the launch that nest `nest` is part of.
-template <class Program>
-consteval int group_begin(int nest) {
-  while (nest > 0 && is_finish<Program>(nest)) --nest;
-  return nest;
-}
 /// The nest before `nest` that finishes the same launch and has partial results; -1: none.
 template <class Program>
 consteval int partial_finish(int nest) {
@@ -72,14 +68,12 @@ constexpr int merge_team(int team) {
 /// Bytes of row memory that it needs: a value per thread.
 inline constexpr int merge_bytes = 8 * usual_team;
 
-/// The parameters of one launch: the nest First and those that finish it.
-template <class Program, int First>
-struct group_arguments
-    : detail::nests_of_group<
-          Program, First,
-          std::make_integer_sequence<int, detail::group_end<Program>(First) - First>> {
+/// The parameters of the nests First to End - 1 of a program.
+template <class Program, int First, int End>
+struct arguments_of_nests
+    : detail::nests_of_group<Program, First, std::make_integer_sequence<int, End - First>> {
   static constexpr int first = First;
-  static constexpr int end = detail::group_end<Program>(First);
+  static constexpr int end = End;
   program_arguments<Program> program;
 
   template <int Nest>
@@ -91,6 +85,9 @@ struct group_arguments
     return static_cast<detail::nest_place<Program, Nest>&>(*this).arguments;
   }
 };
+/// The parameters of one launch: the nest First and those that finish it.
+template <class Program, int First>
+struct group_arguments : arguments_of_nests<Program, First, detail::group_end<Program>(First)> {};
 
 namespace detail {
 
@@ -187,17 +184,22 @@ consteval bool keeps_axes() {
          has_total<Program, Nest, access::strided>(total_kind::memory);
 }
 
-/// The nests from Nest on, by one team.
+/// A nest that reads merged results, by one team, which is alone in its grid.
+template <class Program, int Nest, class Team, class Arguments>
+HEDDLE_HD void finish_nest(const Team& team, const Arguments& a) {
+  team.template sync<site::merged>();
+  nest_body<Program, Nest, access::strided, Team>(team, a.program, a.template nest<Nest>()).run();
+  if constexpr (has_terminals<Program, Nest>()) {
+    team.template sync<site::partials_written>();
+    merge_totals<Program, Nest, access::strided>(
+        team, a.program, a.template nest<Nest>().shape.slots, 1, reduction_indices<Program>{});
+  }
+}
+/// The nests from Nest on.
 template <class Program, int First, int Nest, class Team>
 HEDDLE_HD void finish(const Team& team, const group_arguments<Program, First>& a) {
   if constexpr (Nest < group_end<Program>(First)) {
-    team.template sync<site::merged>();
-    nest_body<Program, Nest, access::strided, Team>(team, a.program, a.template nest<Nest>()).run();
-    if constexpr (has_terminals<Program, Nest>()) {
-      team.template sync<site::partials_written>();
-      merge_totals<Program, Nest, access::strided>(
-          team, a.program, a.template nest<Nest>().shape.slots, 1, reduction_indices<Program>{});
-    }
+    finish_nest<Program, Nest>(team, a);
     finish<Program, First, Nest + 1>(team, a);
   }
 }
@@ -212,10 +214,6 @@ HEDDLE_HD bool is_last(const Team& team, unsigned* ticket) {
   return *last;
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// What a team does behind its part of nest First: the one that is last merges what `teams` teams
 /// have left, and runs the nests that finish the launch.
 template <class Program, int First, access Access, class Team>
@@ -224,7 +222,7 @@ HEDDLE_HD void finish_if_last(const Team& team, const group_arguments<Program, F
   if (!is_last(team, a.program.ticket)) return;
   merge_totals<Program, First, Access>(team, a.program, a.template nest<First>().shape.slots, teams,
                                        reduction_indices<Program>{});
-  finish<Program, First, First + 1>(team.alone(), a);
+  finish<Program, First, First + 1>(team.at(0, 1), a);
 }
 
 }  // namespace detail

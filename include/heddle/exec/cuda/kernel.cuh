@@ -8,6 +8,7 @@
 #include <heddle/core/cuda/kernel.cuh>
 #include <heddle/exec/cuda/group.hpp>
 #include <heddle/exec/cuda/multi.hpp>
+#include <heddle/exec/cuda/side_by_side.hpp>
 
 namespace heddle::inline v0::exec::cuda {
 
@@ -40,6 +41,16 @@ __device__ __forceinline__ void run_in_block(const group_arguments<Program, Firs
   const block_team team(scratch, reinterpret_cast<std::byte*>(rows), static_cast<int>(blockIdx.x),
                         static_cast<int>(gridDim.x));
   run_group<Program, First, Access>(team, arguments);
+}
+
+/// Likewise where all nests run side by side: without rows in shared memory.
+template <class Program>
+__device__ __forceinline__ void run_parts_in_block(
+    const side_by_side_arguments<Program>& arguments) {
+  alignas(16) __shared__ std::byte scratch[scratch_bytes + 16];
+  const block_team team(scratch, nullptr, static_cast<int>(blockIdx.x),
+                        static_cast<int>(gridDim.x));
+  run_side_by_side<Program>(team, arguments);
 }
 
 /// The kernel of the launch that begins with nest First of a program.
@@ -218,6 +229,35 @@ template <class Program, int First, access Access>
   kernel<Program, First, Access><<<static_cast<unsigned>(blocks), static_cast<unsigned>(team),
                                    static_cast<std::size_t>(shared.bytes), stream>>>(arguments);
   return after_launch<Program>(kernel<Program, First, Access>, blocks, team, shared, arguments,
+                               cudaPeekAtLastError());
+}
+
+/// The kernel of a program whose nests run side by side.
+template <class Program>
+__global__ void __launch_bounds__(block_limit(access::strided),
+                                  blocks_at_a_time<Program>(access::strided))
+    side_by_side_kernel(const __grid_constant__ side_by_side_arguments<Program> arguments) {
+  run_parts_in_block(arguments);
+}
+template <class Program>
+struct side_by_side_kernel_id {};
+/// Whether a program has that kernel.
+template <class Program>
+consteval bool has_side_by_side_kernel() {
+  if constexpr (side_by_side_program<Program>) {
+    return sizeof(side_by_side_arguments<Program>) <= parameter_limit;
+  }
+  return false;
+}
+
+template <class Program>
+[[nodiscard]] cudaError_t launch_side_by_side_kernel(
+    const side_by_side_arguments<Program>& arguments, int team, cudaStream_t stream) {
+  heddle::detail::kernel_observer<side_by_side_kernel_id<Program>>::before_launch();
+  const int blocks = arguments.first_team[side_by_side_arguments<Program>::nests];
+  side_by_side_kernel<Program>
+      <<<static_cast<unsigned>(blocks), static_cast<unsigned>(team), 0, stream>>>(arguments);
+  return after_launch<Program>(side_by_side_kernel<Program>, blocks, team, {}, arguments,
                                cudaPeekAtLastError());
 }
 

@@ -203,7 +203,8 @@ consteval bool needs_words() {
   const auto& p = plan_of<Program>;
   bool needed = false;
   for (int i = 0; i < static_cast<int>(p.sizes.nests); ++i) {
-    needed = needed || p.nests[i].terminal || p.nests[i].scatters;
+    needed = needed || p.nests[i].terminal || p.nests[i].scatters ||
+             !is_independent(view_of<Program>(), i);
   }
   for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) needed = needed || p.reads[i].gathered;
   return needed;
@@ -221,6 +222,13 @@ void run_prepared(prepared<Program>& ready, const launch& l, device where, cuda_
   ready.place(workspace ? workspace->data() : nullptr, words.ticket, words.bad_index);
   ready.for_each_fill(l, [&](const identity_fill& fill) { fill_partials(fill, state.get()); });
   clear_scattered(view_of<Program>(), l, state.get());
+  if constexpr (has_side_by_side_kernel<Program>()) {
+    if (ready.side_by_side()) {
+      return check_cuda(
+          launch_side_by_side_kernel(ready.parts(l), ready.choice(0).team, state.get()),
+          "evaluate");
+    }
+  }
   launch_from<Program, 0>(ready, l, where.index, state.get());
 }
 
@@ -280,6 +288,7 @@ void run_program(const launch& given, int inputs, int outputs, storage* const* o
   limits.max_blocks = detail::blocks_for(where.index);
   // the device hands blocks out as others end: no round of them is a half one
   limits.max_blocks_of_maps = INT_MAX;
+  if constexpr (has_side_by_side_kernel<cut>()) limits.side_by_side = side_by_side_elements;
   const detail::device_limits& known = detail::limits_of(where.index);
   limits.row_memory = known.row_memory;
   limits.shared_memory = known.shared_memory;

@@ -4,6 +4,7 @@
 
 #include <heddle/exec/crossing.hpp>
 #include <heddle/exec/cuda/divide.hpp>
+#include <heddle/exec/cuda/side_by_side.hpp>
 
 namespace heddle::inline v0::exec::cuda {
 
@@ -49,6 +50,15 @@ inline void fill_arguments(const nest_tables& t, const host::detail::nest_state&
 
 }  // namespace detail
 
+/// The limits of a launch whose nests run side by side: one kind of team, and few partial results
+/// for the last one to merge.
+inline launch_limits limits_of_parts(launch_limits limits) {
+  limits.strided = limits.fixed_team = true;
+  limits.max_blocks = std::min(limits.max_blocks, side_by_side_teams);
+  limits.merged_apart = INT64_MAX;
+  return limits;
+}
+
 /// Memory to be set to a reduction's identity before the launch.
 struct identity_fill {
   std::byte* at = nullptr;
@@ -90,6 +100,10 @@ class prepared {
       program_.written[i] = {indexed_stride(o, out.map), o.indexed_extent};
       if (o.accumulates) program_.accumulates |= std::uint64_t{1} << i;
     }
+    if constexpr (side_by_side_program<Program>) {
+      side_by_side_ = limits.side_by_side > 0 && runs_side_by_side(view, l, limits.side_by_side);
+      if (side_by_side_) limits_ = limits_of_parts(limits);
+    }
     // 1. how the work is divided (pointers do not matter but for their alignment)
     divide_all(l, std::make_integer_sequence<int, nest_count>{});
     // 2. the workspace
@@ -128,6 +142,9 @@ class prepared {
   }
   [[nodiscard]] std::int64_t workspace_bytes() const { return workspace_bytes_; }
   [[nodiscard]] const detail::nest_choice& choice(int nest) const { return choices_[nest]; }
+
+  /// Whether all nests run in one launch.
+  [[nodiscard]] bool side_by_side() const { return side_by_side_; }
 
   /// Puts the workspace in place. Afterwards groups may be asked for.
   void place(std::byte* workspace, unsigned* ticket, std::int64_t* bad_index) {
@@ -171,8 +188,19 @@ class prepared {
   [[nodiscard]] group_arguments<Program, First> group(const launch& l) {
     group_arguments<Program, First> made{};
     made.program = program_;
-    fill_group<First>(
-        l, made, std::make_integer_sequence<int, group_arguments<Program, First>::end - First>{});
+    fill_nests(l, made,
+               std::make_integer_sequence<int, group_arguments<Program, First>::end - First>{});
+    return made;
+  }
+  /// The arguments of the launch of nests that run side by side.
+  [[nodiscard]] side_by_side_arguments<Program> parts(const launch& l) {
+    side_by_side_arguments<Program> made{};
+    made.program = program_;
+    fill_nests(l, made, std::make_integer_sequence<int, nest_count>{});
+    for_nests([&]<int Nest>(std::integral_constant<int, Nest>) {
+      made.first_team[Nest + 1] =
+          made.first_team[Nest] + (detail::has_part<Program, Nest> ? choices_[Nest].blocks : 0);
+    });
     return made;
   }
 
@@ -288,21 +316,22 @@ class prepared {
     with_loops<Nest>(l, [&](const detail::nest_tables& t, const host::detail::nest_state& s) {
       // what finishes a launch is done by the team that is there, element by element, unless what
       // it finishes was merged apart
-      const bool finish = detail::is_finish<Program>(Nest);
+      const bool finish =
+          side_by_side_ ? !detail::has_part<Program, Nest> : detail::is_finish<Program>(Nest);
       constexpr int first = detail::group_begin<Program>(Nest);
       constexpr int partial = detail::partial_finish<Program>(Nest);
       const bool apart = choices_[first].merge_blocks > 0;
       const bool by_one = finish && (!apart || partial >= 0);
       launch_limits limits = limits_;
       if (finish) limits.sorted_rows = 0;
-      if (by_one) {
+      if (by_one && !side_by_side_) {
         limits.team = choices_[apart ? partial : first].team;
         limits.fixed_team = true;
       }
       const nest_info& info = plan_of<Program>.nests[Nest];
       const int most =
           info.terminal || info.scatters ? limits.max_blocks : limits.max_blocks_of_maps;
-      const bool wide = !finish && detail::can_be_wide(t, s);
+      const bool wide = !finish && !limits.strided && detail::can_be_wide(t, s);
       choices_[Nest] = detail::divide(t, s, wide, limits, by_one ? 1 : most, shapes_[Nest]);
       if (finish) choices_[Nest].merge_blocks = shapes_[Nest].merged_apart = 0;
     });
@@ -337,10 +366,9 @@ class prepared {
     return kinds.values[reduction] == detail::total_kind::memory;
   }
 
-  template <int First, int... K>
-  void fill_group(const launch& l, group_arguments<Program, First>& made,
-                  std::integer_sequence<int, K...>) {
-    (arguments_for<First + K>(l, made.template nest<First + K>()), ...);
+  template <class Arguments, int... K>
+  void fill_nests(const launch& l, Arguments& made, std::integer_sequence<int, K...>) {
+    (arguments_for<Arguments::first + K>(l, made.template nest<Arguments::first + K>()), ...);
   }
   template <int Nest>
   void arguments_for(const launch& l, arguments_of<Program, Nest>& a) {
@@ -353,6 +381,7 @@ class prepared {
   }
 
   launch_limits limits_;
+  bool side_by_side_ = false;
   program_arguments<Program> program_{};
   nest_shape shapes_[nest_count];
   detail::nest_choice choices_[nest_count];

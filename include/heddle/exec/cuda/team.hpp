@@ -29,7 +29,7 @@
 //   sets the counter back to 0;
 // - report(place, index): leaves an index that is outside of its table where the host looks;
 // - limit(n): n; a test adds one, and must then see wrong results;
-// - alone(): the same team as the only one of its grid.
+// - at(block, blocks): the same team at another place, in a grid of another size.
 #pragma once
 
 #include <cstddef>
@@ -220,7 +220,9 @@ class block_team {
   __device__ T limit(T n) const {
     return n;
   }
-  __device__ block_team alone() const { return block_team(scratch_, rows_, 0, 1); }
+  __device__ block_team at(int block, int blocks) const {
+    return block_team(scratch_, rows_, block, blocks);
+  }
 
  private:
   __device__ unsigned counter(int number) const {

@@ -48,6 +48,20 @@ inline constexpr std::int64_t partial_bytes = std::int64_t{64} << 20;
 /// in flight to hide the latency of memory, few enough registers.
 constexpr int vectors_under_way(int operands) { return operands <= 2 ? 4 : operands <= 4 ? 2 : 1; }
 
+// Nests side by side.
+
+/// Elements of independent nests that one launch takes together, at most: one for each thread of a
+/// large device, which has four teams a multiprocessor. A launch costs 2 to 5 microseconds, in
+/// which memory moves several megabytes, so that fewer launches are what counts up to here. More
+/// elements keep the device busy nest by nest, each by the body that its layout allows and with the
+/// registers that it alone needs.
+inline constexpr std::int64_t side_by_side_elements = std::int64_t{1} << 17;
+/// Elements that one team goes through there, at most, while others wait: those of a row, or of
+/// what reads merged results. 16 rounds of its threads, each about the latency of memory.
+inline constexpr std::int64_t elements_of_one_team = 16 * usual_team;
+/// Teams of a nest there that leave partial results, at most: the last team merges them.
+inline constexpr int side_by_side_teams = 32;
+
 // Scatters.
 
 /// Groups that share a scatter whose rows are not sorted. Each looks at all indices and adds the
@@ -80,7 +94,9 @@ struct launch_limits {
   int (*teams_at_a_time)(const void* context, int nest, int team, std::int64_t row_bytes,
                          int members) = nullptr;
   const void* context = nullptr;
-  std::int64_t sorted_rows = 0;  ///< a scatter of so many rows sorts them; 0: none does
+  std::int64_t side_by_side = 0;  ///< so many elements of independent nests share a launch; 0: none
+  bool strided = false;           ///< bodies go element by element, whatever the layout
+  std::int64_t sorted_rows = 0;   ///< a scatter of so many rows sorts them; 0: none does
   std::int64_t merged_apart = results_merged_apart;  ///< so many partial results are
 };
 

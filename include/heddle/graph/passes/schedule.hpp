@@ -52,6 +52,21 @@ struct nest {
   bool finish = false;
 };
 
+/// Marks the nests that finish others: each finishes the last one that does not itself, if that
+/// leaves something to be finished.
+constexpr void mark_finishes(list<nest>& nests) {
+  std::size_t begin = 0;
+  for (std::size_t k = 0; k < nests.size(); ++k) {
+    nest& n = nests[k];
+    bool smaller = false;
+    for (std::size_t j = 0; j < k; ++j) {
+      smaller = smaller || (n.domain != nests[j].domain && (n.domain & ~nests[j].domain) == 0);
+    }
+    n.finish = k > 0 && nests[begin].terminal && smaller && !n.reads_back;
+    if (!n.finish) begin = k;
+  }
+}
+
 struct schedule {
   list<nest> nests;
   list<item> items;  ///< by nest, then pass
@@ -326,7 +341,8 @@ class scheduler {
     list<bool> carried(g_.size(), false);
     list<std::int8_t> nest_of(g_.size(), std::int8_t{-1});
     for (std::size_t w = 0; w < works_.size(); ++w) mark_carried(w, carried);
-    mark_finishes();
+    mark_terminals();
+    mark_finishes(nests_);
     schedule s;
     for (std::size_t k = 0; k < nests_.size(); ++k) {
       for (std::size_t w = 0; w < works_.size(); ++w) {
@@ -347,6 +363,7 @@ class scheduler {
                                    : code == op::scatter_add ? item_kind::scatter
                                    : w.row                   ? item_kind::row_reduction
                                                              : item_kind::terminal_reduction;
+            if (kind == item_kind::terminal_reduction) s.nests[k].terminal = true;
             s.items.push_back({w.node, kind, w.nest, static_cast<std::int8_t>(p)});
           }
           if (row_pass && w.row && carried[w.node]) {
@@ -362,22 +379,11 @@ class scheduler {
     return works_[static_cast<std::size_t>(work_of_[id])].nest;
   }
 
-  /// A nest finishes the last one that does not itself, if that has something to be finished.
-  constexpr void mark_finishes() {
+  constexpr void mark_terminals() {
     for (const work& w : works_) {
       if (!w.row && is_reduction(g_[w.node].code)) {
         nests_[static_cast<std::size_t>(w.nest)].terminal = true;
       }
-    }
-    std::size_t begin = 0;
-    for (std::size_t k = 1; k < nests_.size(); ++k) {
-      nest& n = nests_[k];
-      bool smaller = false;
-      for (std::size_t j = 0; j < k; ++j) {
-        smaller = smaller || (n.domain != nests_[j].domain && (n.domain & ~nests_[j].domain) == 0);
-      }
-      n.finish = nests_[begin].terminal && smaller && !n.reads_back;
-      if (!n.finish) begin = k;
     }
   }
 
@@ -428,6 +434,81 @@ constexpr void for_each_schedule(const graph& g, F f) {
   }
 }
 
+/// Has each nest that finishes a sweep come directly behind it, as soon as all that it reads is
+/// there: independent nests would else stand between them.
+class nest_order {
+ public:
+  constexpr nest_order(const graph& g, const schedule& given) : g_(g), given_(given) {
+    for (std::size_t k = 0; k < given.nests.size(); ++k) find_reads(k);
+  }
+
+  constexpr schedule run() {
+    schedule made;
+    while (made.nests.size() < given_.nests.size()) append(next(made.nests), made);
+    mark_finishes(made.nests);
+    return made;
+  }
+
+ private:
+  /// The nests that leave what nest k reads: reductions, and values that are stored between nests.
+  constexpr void find_reads(std::size_t k) {
+    list<bool> seen(g_.size(), false);
+    mark_needed(g_, given_, static_cast<int>(k), all_passes, seen,
+                [](std::size_t) { return false; });
+    list<bool> reads(given_.nests.size(), false);
+    for (const item& it : given_.items) {
+      const auto from = static_cast<std::size_t>(it.nest);
+      if (from != k && leaves_what_is_read(it.node, seen)) reads[from] = true;
+    }
+    reads_.push_back(reads);
+    place_.push_back(-1);
+  }
+  constexpr bool leaves_what_is_read(std::uint16_t id, const list<bool>& seen) const {
+    if (is_reduction(g_[id].code)) return seen[id];
+    const std::uint16_t slot = read_back_slot(g_[id]);
+    for (std::size_t i = 0; slot != no_node && i < g_.size(); ++i) {
+      if (seen[i] && g_[i].code == op::input && g_[i].a == slot) return true;
+    }
+    return false;
+  }
+  constexpr bool is_ready(std::size_t k) const {
+    if (place_[k] >= 0) return false;
+    for (std::size_t other = 0; other < place_.size(); ++other) {
+      if (reads_[k][other] && place_[other] < 0) return false;
+    }
+    return true;
+  }
+  /// The first nest that would be part of the last sweep, else the first one.
+  constexpr std::size_t next(const list<nest>& made) const {
+    list<nest> tried = made;
+    tried.push_back({});
+    nest& last = tried[tried.size() - 1];
+    for (std::size_t k = 0; k < place_.size(); ++k) {
+      if (!is_ready(k)) continue;
+      last = given_.nests[k];
+      mark_finishes(tried);
+      if (last.finish) return k;
+    }
+    std::size_t first = 0;
+    while (!is_ready(first)) ++first;
+    return first;
+  }
+  constexpr void append(std::size_t k, schedule& made) {
+    place_[k] = static_cast<std::int8_t>(made.nests.size());
+    made.nests.push_back(given_.nests[k]);
+    for (item it : given_.items) {
+      if (static_cast<std::size_t>(it.nest) != k) continue;
+      it.nest = place_[k];
+      made.items.push_back(it);
+    }
+  }
+
+  const graph& g_;
+  const schedule& given_;
+  list<list<bool>> reads_;   ///< by nest: which others leave what it reads
+  list<std::int8_t> place_;  ///< by nest: where it comes, -1: not yet
+};
+
 }  // namespace detail
 
 /// The loop nests and passes of a graph: of the possible row axes, those by which fewest bytes are
@@ -447,7 +528,8 @@ constexpr schedule make_schedule(const graph& g) {
     least = bytes;
     best = static_cast<schedule&&>(s);
   });
-  return best;
+  if (best.nests.size() < 3) return best;
+  return detail::nest_order(g, best).run();
 }
 
 }  // namespace heddle::inline v0::graph
