@@ -164,10 +164,7 @@ class statement_node : public tape_node {
     }
     return false;
   }();
-  static graph::graph thaw() {
-    if constexpr (derivative::kept > 0) return derivative::make_recomputing();
-    return graph::thaw(typename derivative::program{});
-  }
+  static graph::graph thaw() { return graph::thaw(typename derivative::recorded_program{}); }
   static constexpr derivative_tables request_tables = {&thaw,
                                                        operands,
                                                        outputs,
