@@ -135,7 +135,7 @@ class statement_node : public tape_node {
     fill_operands(in, owners);
     std::int64_t all[graph::max_axes];
     all_extents(all);
-    pass.record_derivative(
+    pass.recorder->derivative(
         pass, make_request(request_tables, *this, in, owners, all, scalars_.data(), device_,
                            keeps_first_extents ? first_extent_.data() : nullptr));
   }

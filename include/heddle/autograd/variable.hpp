@@ -169,6 +169,15 @@ requires expression<E> variable(const E&)
 
 namespace detail {
 
+/// sum = a + b, of one size; a or b may be the sum. The one such statement of all ranks.
+template <class T, class Configuration = configuration>
+void add_elements(const tensor<T, 1>& sum, const tensor<T, 1>& a, const tensor<T, 1>& b) {
+  evaluate_into<Configuration>(sum, a + b);
+}
+HEDDLE_ONCE(void add_elements<float, configuration>(const tensor<float, 1>&,
+                                                    const tensor<float, 1>&,
+                                                    const tensor<float, 1>&));
+
 template <class T, class Configuration>
 void backward_pass_state::deliver(const edge& to, gradient&& g, std::int64_t count, device where) {
   if (!to.node) return;
@@ -177,28 +186,27 @@ void backward_pass_state::deliver(const edge& to, gradient&& g, std::int64_t cou
     place = static_cast<gradient&&>(g);
     return;
   }
-  const extents<1> flat{count};
-  const tensor<T, 1> more = tensor_of<T, 1>(g, flat);
   if (options_.create_graph) {
-    const enable_grad on;
-    variable<T, 1> sum =
-        variable<T, 1>(tensor_of<T, 1>(place, flat), place.source) + variable<T, 1>(more, g.source);
-    place = gradient_of(sum.value());
-    place.source = sum.place();
+    recorder->sum(place, static_cast<gradient&&>(g), dtype_of<T>, count, where);
     return;
   }
   const bool own = addable(to, where) != nullptr;
-  const tensor<T, 1> target = tensor_of<T, 1>(place, flat);
+  const extents<1> flat{count};
+  const tensor<T, 1> come = tensor_of<T, 1>(place, flat);
+  const tensor<T, 1> more = tensor_of<T, 1>(g, flat);
   if (own && count <= 64 && where.is_inline() &&
       profiler::active().load(std::memory_order_relaxed) == nullptr) {
     // shorter than a statement takes to begin
-    T* const sum = target.data();
+    T* const sum = come.data();
     const T* const from = more.data();
     for (std::int64_t i = 0; i < count; ++i) sum[i] = static_cast<T>(sum[i] + from[i]);
   } else if (own) {
-    assign_expression<Configuration>(target, target + more);
+    place.memory->bump_version();
+    add_elements<T, Configuration>(come, come, more);
   } else {
-    place = gradient_of(evaluate_in<Configuration>(target + more));
+    const tensor<T, 1> sum = tensor<T, 1>::allocate(flat, where);
+    add_elements<T, Configuration>(sum, come, more);
+    place = gradient_of(sum);
   }
 }
 HEDDLE_ONCE(void backward_pass_state::deliver<float, configuration>(const edge&, gradient&&,
@@ -224,13 +232,20 @@ class typed_leaf final : public gradient_leaf {
       // what the seed or another leaf's gradient lies in is not this leaf's to keep
       grad = more.storage()->is_unique() ? more : more.clone();
     } else {
-      grad = evaluate(grad + more);
+      const tensor<T, Rank> sum = tensor<T, Rank>::allocate(extents_, more.device());
+      add_elements<T>(flat(sum), flat(grad), flat(more));
+      grad = sum;
     }
     call_hooks(grad);
   }
   void run_recorded(backward_pass_state& pass) override { run(pass); }
 
  private:
+  /// Gradients are contiguous.
+  static tensor<T, 1> flat(const tensor<T, Rank>& t) {
+    return tensor_of<T, 1>(gradient_of(t), extents<1>{t.size()});
+  }
+
   extents<Rank> extents_;
   mutex guard_;
 };
