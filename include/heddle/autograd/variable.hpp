@@ -212,6 +212,23 @@ void backward_pass_state::deliver(const edge& to, gradient&& g, std::int64_t cou
 HEDDLE_ONCE(void backward_pass_state::deliver<float, configuration>(const edge&, gradient&&,
                                                                     std::int64_t, device));
 
+/// What a leaf has after a gradient of `count` elements has come for it; `had`: before, if
+/// anything.
+template <class T, class Configuration = configuration>
+gradient collect(const gradient& had, gradient&& come, std::int64_t count) {
+  const extents<1> flat{count};
+  if (!had) {
+    // what the seed or another leaf's gradient lies in is not this leaf's to keep
+    if (come.memory->is_unique()) return static_cast<gradient&&>(come);
+    return gradient_of(tensor_of<T, 1>(come, flat).clone());
+  }
+  const tensor<T, 1> more = tensor_of<T, 1>(come, flat);
+  const tensor<T, 1> sum = tensor<T, 1>::allocate(flat, more.device());
+  add_elements<T, Configuration>(sum, tensor_of<T, 1>(had, flat), more);
+  return gradient_of(sum);
+}
+HEDDLE_ONCE(gradient collect<float, configuration>(const gradient&, gradient&&, std::int64_t));
+
 /// The leaf of a variable of type T and rank Rank.
 template <class T, int Rank>
 class typed_leaf final : public gradient_leaf {
@@ -223,29 +240,17 @@ class typed_leaf final : public gradient_leaf {
   any_tensor collected() const override { return grad.defined() ? any_tensor(grad) : any_tensor{}; }
 
   void run(backward_pass_state& pass) override {
-    gradient& come = pass.incoming_at({handle<tape_node>::share(this), 0});
+    gradient come = static_cast<gradient&&>(pass.incoming_at({handle<tape_node>::share(this), 0}));
     if (!come) return;
-    const tensor<T, Rank> more = tensor_of<T, Rank>(come, extents_);
-    come = {};
     const lock hold(guard_);  // passes of other threads may be adding too
-    if (!grad.defined()) {
-      // what the seed or another leaf's gradient lies in is not this leaf's to keep
-      grad = more.storage()->is_unique() ? more : more.clone();
-    } else {
-      const tensor<T, Rank> sum = tensor<T, Rank>::allocate(extents_, more.device());
-      add_elements<T>(flat(sum), flat(grad), flat(more));
-      grad = sum;
-    }
+    const gradient had = grad.defined() ? gradient_of(grad) : gradient{};
+    const std::int64_t count = element_count(extents_);
+    grad = tensor_of<T, Rank>(collect<T>(had, static_cast<gradient&&>(come), count), extents_);
     call_hooks(grad);
   }
   void run_recorded(backward_pass_state& pass) override { run(pass); }
 
  private:
-  /// Gradients are contiguous.
-  static tensor<T, 1> flat(const tensor<T, Rank>& t) {
-    return tensor_of<T, 1>(gradient_of(t), extents<1>{t.size()});
-  }
-
   extents<Rank> extents_;
   mutex guard_;
 };
