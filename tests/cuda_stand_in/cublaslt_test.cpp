@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // cuBLASLt on the stand-in: products of every layout and epilogue against a walk by definition,
 // and misuse that is noticed.
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>

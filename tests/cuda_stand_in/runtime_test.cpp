@@ -2,6 +2,7 @@
 // The stand-in for the CUDA runtime keeps what the runtime's documentation promises, and no more:
 // memory, streams, events, errors.
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <set>
 #include <thread>

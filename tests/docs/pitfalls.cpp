@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The examples of docs/pitfalls.md.
+#include <cmath>
 #include <iostream>
 
 #include "printed.hpp"

@@ -169,7 +169,7 @@ TEST_CASE("the cell's derivative, interpreted, equals the compiled one") {
   loss.backward();
 
   // without the row values that the compiled one is given
-  const graph::graph derivative = backward::make_recomputing();
+  const graph::graph derivative = graph::thaw(backward::recorded_program{});
   const tensor<double, 2> seed_h = c.value(), seed_c = h.value();
   std::vector<exec::operand> in, out;
   for (const auto& t : at.matrix) in.push_back(exec::detail::operand_of(t));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Derivatives of random f64 graphs against central differences.
+#include <cmath>
 #include <cstdio>
 
 #include "../support/gradient_check.hpp"

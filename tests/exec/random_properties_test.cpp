@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What must hold of every graph, whatever it computes: views are as good as copies, and a batch may
 // be split. HEDDLE_TEST_SEED repeats a run.
+#include <cmath>
 #include <cstdio>
 
 #include "../support/batch_split.hpp"

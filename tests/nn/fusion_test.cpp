@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // One kernel forward and one backward for each function, by the profiler; gradients by differences.
+#include <cmath>
+
 #include <doctest/doctest.h>
 
 #include <heddle/autograd/grad.hpp>

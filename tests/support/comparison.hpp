@@ -2,6 +2,7 @@
 // An element in memory against what an independent evaluation knows of it.
 #pragma once
 
+#include <cmath>
 #include <cstdio>
 #include <string>
 

@@ -3,6 +3,8 @@
 // graphs and by the arrays that expressions are compared with.
 #pragma once
 
+#include <cmath>
+
 #include "element.hpp"
 
 namespace support {

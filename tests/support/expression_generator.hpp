@@ -3,6 +3,8 @@
 // their domains most of the time, and shapes that broadcast.
 #pragma once
 
+#include <cmath>
+
 #include "expression_writer.hpp"
 
 namespace support {

@@ -3,6 +3,7 @@
 // oracle of the tests.
 #pragma once
 
+#include <cmath>
 #include <utility>
 #include <vector>
 

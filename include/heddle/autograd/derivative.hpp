@@ -34,10 +34,6 @@ struct derivative_of {
   static constexpr graph::graph make() {
     return graph::differentiate_cheapest(graph::thaw(typename Statement::program{}), request());
   }
-  /// As above, without row values: what orders above the first differentiate.
-  static graph::graph make_recomputing() {
-    return graph::differentiate_recomputing(graph::thaw(typename Statement::program{}), request());
-  }
   using program = graph::frozen<derivative_of>;
 
   /// Slots that the derivative reads.
@@ -99,6 +95,22 @@ struct derivative_of {
     for (int i = kept_slot; i < slots; ++i) n += saves(i) ? 1 : 0;
     return n;
   }();
+  /// As `make`, without row values. Frozen, so that running the program differentiates nothing.
+  struct recomputing {
+    static constexpr graph::graph make() {
+      return graph::differentiate_recomputing(graph::thaw(typename Statement::program{}),
+                                              request());
+    }
+  };
+  static consteval auto choose_recorded() {
+    if constexpr (kept == 0) {
+      return program{};
+    } else {
+      return graph::frozen<recomputing>{};
+    }
+  }
+  /// The program that orders above the first differentiate.
+  using recorded_program = decltype(choose_recorded());
   struct kept_value {
     std::uint16_t node = 0;
     graph::axis_map map = graph::empty_map;

@@ -274,6 +274,34 @@ void record_by_interpretation(backward_pass_state& pass, derivative_request&& re
   }
 }
 
+/// Adds a gradient to what has come for an output, by interpretation.
+template <class Configuration>
+void record_sum(gradient& place, gradient&& more, dtype type, std::int64_t count, device where) {
+  graph::builder b;
+  const graph::axis_map flat = graph::with_axis(graph::empty_map, 0, 0);
+  const std::uint16_t x = b.emit({.code = op::input, .type = type, .a = 0, .extra = flat});
+  const std::uint16_t y = b.emit({.code = op::input, .type = type, .a = 1, .extra = flat});
+  const std::uint16_t sum = b.binary(op::add, type, x, y);
+  b.emit({.code = op::store, .type = type, .a = sum, .b = 0, .extra = flat});
+  derivative_request request;
+  request.derivative.nodes = b.nodes();
+  for (std::int64_t& extent : request.extents) extent = 1;
+  request.extents[0] = count;
+  request.where = where;
+  for (gradient* const each : {&place, &more}) {
+    recorded_operand& operand = request.operands.emplace_back();
+    operand.memory = each->memory;
+    operand.at.data = each->data;
+    operand.at.strides[0] = 1;
+    operand.place = each->source;
+  }
+  place = interpret_recorded<Configuration>(std::move(request), true, {1})[0].value;
+}
+
+template <class Configuration>
+inline constexpr gradient_recorder interpreting_recorder = {
+    &record_by_interpretation<Configuration>, &record_sum<Configuration>};
+
 }  // namespace detail
 
 /// The gradients of `output` (of rank 0, or with the gradient `seed` of something computed from it)
@@ -293,7 +321,7 @@ auto grad(const variable<T, Rank>& output, const std::tuple<variable<U, R>...>& 
   }
   detail::backward_pass_state pass(options);
   if (options.create_graph) {
-    pass.record_derivative = &detail::record_by_interpretation<Configuration>;
+    pass.recorder = &detail::interpreting_recorder<Configuration>;
   }
   pass.add_root(output.place(), detail::gradient_of(seed));
   std::apply(

@@ -29,6 +29,16 @@ struct capture {
 /// A derivative to run and to record: what higher orders need of a node.
 struct derivative_request;
 
+class backward_pass_state;
+
+/// How gradients are computed where their own computation is recorded.
+struct gradient_recorder {
+  /// Runs a derivative and delivers its gradients.
+  void (*derivative)(backward_pass_state&, derivative_request&&);
+  /// Adds `more` to `place`; both have `count` elements of one floating dtype.
+  void (*sum)(gradient& place, gradient&& more, dtype type, std::int64_t count, device where);
+};
+
 /// Gives a pass's lists blocks that wait for the next pass.
 template <class T>
 struct block_allocator {
@@ -102,9 +112,9 @@ class leaf_visits {
 class backward_pass_state {
  public:
   explicit backward_pass_state(backward_options options) : options_(options) {}
-  /// Runs and records a derivative: autograd/grad.hpp, where passes that create graphs are made. A
-  /// pointer, so that programs without higher orders hold no interpreter.
-  void (*record_derivative)(backward_pass_state&, derivative_request&&) = nullptr;
+  /// Of a pass that creates a graph: autograd/grad.hpp makes those. A pointer, so that programs
+  /// without higher orders hold no interpreter.
+  const gradient_recorder* recorder = nullptr;
   backward_pass_state(const backward_pass_state&) = delete;
   backward_pass_state& operator=(const backward_pass_state&) = delete;
   ~backward_pass_state() { abandon(); }

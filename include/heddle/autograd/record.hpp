@@ -135,7 +135,7 @@ class statement_node : public tape_node {
     fill_operands(in, owners);
     std::int64_t all[graph::max_axes];
     all_extents(all);
-    pass.record_derivative(
+    pass.recorder->derivative(
         pass, make_request(request_tables, *this, in, owners, all, scalars_.data(), device_,
                            keeps_first_extents ? first_extent_.data() : nullptr));
   }
@@ -164,10 +164,7 @@ class statement_node : public tape_node {
     }
     return false;
   }();
-  static graph::graph thaw() {
-    if constexpr (derivative::kept > 0) return derivative::make_recomputing();
-    return graph::thaw(typename derivative::program{});
-  }
+  static graph::graph thaw() { return graph::thaw(typename derivative::recorded_program{}); }
   static constexpr derivative_tables request_tables = {&thaw,
                                                        operands,
                                                        outputs,

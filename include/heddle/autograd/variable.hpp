@@ -169,6 +169,15 @@ requires expression<E> variable(const E&)
 
 namespace detail {
 
+/// sum = a + b, of one size; a or b may be the sum. The one such statement of all ranks.
+template <class T, class Configuration = configuration>
+void add_elements(const tensor<T, 1>& sum, const tensor<T, 1>& a, const tensor<T, 1>& b) {
+  evaluate_into<Configuration>(sum, a + b);
+}
+HEDDLE_ONCE(void add_elements<float, configuration>(const tensor<float, 1>&,
+                                                    const tensor<float, 1>&,
+                                                    const tensor<float, 1>&));
+
 template <class T, class Configuration>
 void backward_pass_state::deliver(const edge& to, gradient&& g, std::int64_t count, device where) {
   if (!to.node) return;
@@ -177,32 +186,48 @@ void backward_pass_state::deliver(const edge& to, gradient&& g, std::int64_t cou
     place = static_cast<gradient&&>(g);
     return;
   }
-  const extents<1> flat{count};
-  const tensor<T, 1> more = tensor_of<T, 1>(g, flat);
   if (options_.create_graph) {
-    const enable_grad on;
-    variable<T, 1> sum =
-        variable<T, 1>(tensor_of<T, 1>(place, flat), place.source) + variable<T, 1>(more, g.source);
-    place = gradient_of(sum.value());
-    place.source = sum.place();
+    recorder->sum(place, static_cast<gradient&&>(g), dtype_of<T>, count, where);
     return;
   }
   const bool own = addable(to, where) != nullptr;
-  const tensor<T, 1> target = tensor_of<T, 1>(place, flat);
+  const extents<1> flat{count};
+  const tensor<T, 1> come = tensor_of<T, 1>(place, flat);
+  const tensor<T, 1> more = tensor_of<T, 1>(g, flat);
   if (own && count <= 64 && where.is_inline() &&
       profiler::active().load(std::memory_order_relaxed) == nullptr) {
     // shorter than a statement takes to begin
-    T* const sum = target.data();
+    T* const sum = come.data();
     const T* const from = more.data();
     for (std::int64_t i = 0; i < count; ++i) sum[i] = static_cast<T>(sum[i] + from[i]);
   } else if (own) {
-    assign_expression<Configuration>(target, target + more);
+    place.memory->bump_version();
+    add_elements<T, Configuration>(come, come, more);
   } else {
-    place = gradient_of(evaluate_in<Configuration>(target + more));
+    const tensor<T, 1> sum = tensor<T, 1>::allocate(flat, where);
+    add_elements<T, Configuration>(sum, come, more);
+    place = gradient_of(sum);
   }
 }
 HEDDLE_ONCE(void backward_pass_state::deliver<float, configuration>(const edge&, gradient&&,
                                                                     std::int64_t, device));
+
+/// What a leaf has after a gradient of `count` elements has come for it; `had`: before, if
+/// anything.
+template <class T, class Configuration = configuration>
+gradient collect(const gradient& had, gradient&& come, std::int64_t count) {
+  const extents<1> flat{count};
+  if (!had) {
+    // what the seed or another leaf's gradient lies in is not this leaf's to keep
+    if (come.memory->is_unique()) return static_cast<gradient&&>(come);
+    return gradient_of(tensor_of<T, 1>(come, flat).clone());
+  }
+  const tensor<T, 1> more = tensor_of<T, 1>(come, flat);
+  const tensor<T, 1> sum = tensor<T, 1>::allocate(flat, more.device());
+  add_elements<T, Configuration>(sum, tensor_of<T, 1>(had, flat), more);
+  return gradient_of(sum);
+}
+HEDDLE_ONCE(gradient collect<float, configuration>(const gradient&, gradient&&, std::int64_t));
 
 /// The leaf of a variable of type T and rank Rank.
 template <class T, int Rank>
@@ -215,17 +240,12 @@ class typed_leaf final : public gradient_leaf {
   any_tensor collected() const override { return grad.defined() ? any_tensor(grad) : any_tensor{}; }
 
   void run(backward_pass_state& pass) override {
-    gradient& come = pass.incoming_at({handle<tape_node>::share(this), 0});
+    gradient come = static_cast<gradient&&>(pass.incoming_at({handle<tape_node>::share(this), 0}));
     if (!come) return;
-    const tensor<T, Rank> more = tensor_of<T, Rank>(come, extents_);
-    come = {};
     const lock hold(guard_);  // passes of other threads may be adding too
-    if (!grad.defined()) {
-      // what the seed or another leaf's gradient lies in is not this leaf's to keep
-      grad = more.storage()->is_unique() ? more : more.clone();
-    } else {
-      grad = evaluate(grad + more);
-    }
+    const gradient had = grad.defined() ? gradient_of(grad) : gradient{};
+    const std::int64_t count = element_count(extents_);
+    grad = tensor_of<T, Rank>(collect<T>(had, static_cast<gradient&&>(come), count), extents_);
     call_hooks(grad);
   }
   void run_recorded(backward_pass_state& pass) override { run(pass); }

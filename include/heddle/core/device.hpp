@@ -67,6 +67,7 @@ inline std::string to_string(device which) {
   if (which.index >= 0) text += ':' + std::to_string(which.index);
   return text;
 }
+HEDDLE_ONCE(void detail::append_part<device>(std::string&, const void*));
 
 /// Reads what `to_string` writes; "cuda" is "cuda:0". Throws device_error for anything else.
 inline device parse_device(std::string_view text) {

@@ -81,6 +81,20 @@ std::string text_of(const T& part) {
   return to_string(part);
 }
 
+template <class T>
+HEDDLE_COLD void append_part(std::string& message, const void* part) {
+  message.append(text_of(*static_cast<const T*>(part)));
+}
+// literals of all lengths are one kind
+HEDDLE_COLD inline void append_literal(std::string& message, const void* part) {
+  message.append(static_cast<const char*>(part));
+}
+HEDDLE_ONCE(void append_part<int>(std::string&, const void*));
+HEDDLE_ONCE(void append_part<long>(std::string&, const void*));
+HEDDLE_ONCE(void append_part<unsigned long>(std::string&, const void*));
+HEDDLE_ONCE(void append_part<std::string>(std::string&, const void*));
+HEDDLE_ONCE(void append_part<std::string_view>(std::string&, const void*));
+
 /// A part of a message where it is thrown, and how it becomes text.
 struct message_part {
   const void* what;
@@ -88,16 +102,9 @@ struct message_part {
 
   template <class T>
   static message_part of(const T& part) {
-    return {&part, [](std::string& message, const void* what) {
-              message.append(text_of(*static_cast<const T*>(what)));
-            }};
+    return {&part, &append_part<T>};
   }
-  // literals of all lengths are one kind
-  static message_part of(const char* part) {
-    return {part, [](std::string& message, const void* what) {
-              message.append(static_cast<const char*>(what));
-            }};
-  }
+  static message_part of(const char* part) { return {part, &append_literal}; }
 };
 
 template <class Error>
@@ -106,6 +113,13 @@ template <class Error>
   for (std::size_t i = 0; i < count; ++i) parts[i].append(message, parts[i].what);
   throw Error(message);
 }
+HEDDLE_ONCE(void raise_parts<shape_error>(const message_part*, std::size_t));
+HEDDLE_ONCE(void raise_parts<type_error>(const message_part*, std::size_t));
+HEDDLE_ONCE(void raise_parts<device_error>(const message_part*, std::size_t));
+HEDDLE_ONCE(void raise_parts<out_of_memory>(const message_part*, std::size_t));
+HEDDLE_ONCE(void raise_parts<value_error>(const message_part*, std::size_t));
+HEDDLE_ONCE(void raise_parts<index_error>(const message_part*, std::size_t));
+HEDDLE_ONCE(void raise_parts<state_error>(const message_part*, std::size_t));
 
 }  // namespace detail
 

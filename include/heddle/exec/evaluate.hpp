@@ -312,6 +312,19 @@ auto evaluate_in(const E&... e) {
   }
 }
 
+/// Evaluates e into a tensor of its extents, on its device. What e reads there it reads element by
+/// element.
+template <class Configuration, class T, int Rank, class E>
+void evaluate_into(const tensor<T, Rank>& result, const E& e) {
+  if constexpr (is_unfused<Configuration>) {
+    const exec::traced_bound b = exec::bind_traced<Configuration>(exec::detail::collector{}, e);
+    exec::run_traced<Configuration>(b, result);
+  } else {
+    const exec::bound<exec::statement<E>> b(e);
+    exec::detail::run_into<Configuration>(b, result);
+  }
+}
+
 }  // namespace detail
 
 /// Evaluates expressions in one statement: one program, in as few sweeps over memory as it allows.

@@ -57,46 +57,56 @@ void sum_axes(const T* from, T* to, const std::int64_t* extents, int rank, unsig
   heddle::detail::release_block(sums, bytes, -1);
 }
 
+/// The same on the stream of a device, into new memory.
+template <class T>
+handle<storage> sum_on_device(const handle<storage>& owner, std::byte* data,
+                              const extents<max_rank>& e, int rank, unsigned summed, device where) {
+  std::int64_t count = 1;
+  std::int64_t results = 1;
+  for (int k = 0; k < rank; ++k) {
+    count *= e[k];
+    if ((summed >> k & 1u) == 0) results *= e[k];
+  }
+  handle<storage> made = storage::allocate(static_cast<std::size_t>(results) * sizeof(T), where);
+  if (where.is_meta()) return made;
+  heddle::detail::record_launch([&] {
+    const auto bytes = (count + results) * static_cast<std::int64_t>(sizeof(T));
+    return launch_record{"sum_to", nullptr, 0, 1, bytes, 0, where, {}};
+  });
+  if (where.is_cuda()) {
+    exec::detail::host_copies copies;
+    copies.add(owner.get(), false);
+    copies.add(made.get(), true);
+    sum_axes(reinterpret_cast<const T*>(copies.place_of(owner.get(), data)),
+             reinterpret_cast<T*>(copies.place_of(made.get(), made->data())), e.data(), rank,
+             summed);
+    copies.write_back();
+    return made;
+  }
+  current_stream(where).enqueue([owner, data, made, e, rank, summed] {
+    sum_axes(reinterpret_cast<const T*>(data), reinterpret_cast<T*>(made->data()), e.data(), rank,
+             summed);
+  });
+  return made;
+}
+HEDDLE_ONCE(handle<storage> sum_on_device<float>(const handle<storage>&, std::byte*,
+                                                 const extents<max_rank>&, int, unsigned, device));
+
 }  // namespace detail
 
 /// Sums contiguous elements of extents e over the axes in `summed`, which become 1 in e too. G has
 /// the members memory (a storage) and data.
 template <class T, class G, int Rank>
 G sum_to(const G& from, extents<Rank>& e, unsigned summed, device where) {
-  const extents<Rank> whole = e;
+  extents<max_rank> whole = extents<max_rank>::filled(1);
   for (int k = 0; k < Rank; ++k) {
+    whole[k] = e[k];
     if ((summed >> k & 1u) != 0) e[k] = 1;
   }
-  const tensor<T, Rank> result = tensor<T, Rank>::allocate(e, where);
-  G made{result.storage(), reinterpret_cast<std::byte*>(result.data()), {}};
-  if (where.is_meta()) return made;
-  heddle::detail::record_launch([&] {
-    return launch_record{
-        "sum_to",
-        nullptr,
-        0,
-        1,
-        (element_count(whole) + element_count(e)) * static_cast<std::int64_t>(sizeof(T)),
-        0,
-        where,
-        {}};
-  });
-  if (where.is_cuda()) {
-    exec::detail::host_copies copies;
-    copies.add(from.memory.get(), false);
-    copies.add(made.memory.get(), true);
-    detail::sum_axes(reinterpret_cast<const T*>(copies.place_of(from.memory.get(), from.data)),
-                     reinterpret_cast<T*>(copies.place_of(made.memory.get(), made.data)),
-                     whole.data(), Rank, summed);
-    copies.write_back();
-    return made;
-  }
-  current_stream(where).enqueue([source = from.memory, from_data = from.data, keep = made.memory,
-                                 to_data = made.data, whole, summed] {
-    detail::sum_axes(reinterpret_cast<const T*>(from_data), reinterpret_cast<T*>(to_data),
-                     whole.data(), Rank, summed);
-  });
-  return made;
+  handle<storage> made =
+      detail::sum_on_device<T>(from.memory, from.data, whole, Rank, summed, where);
+  std::byte* const data = made->data();
+  return G{static_cast<handle<storage>&&>(made), data, {}};
 }
 
 }  // namespace heddle::inline v0::exec::host
