@@ -86,8 +86,8 @@ TEST_CASE("what reads values back is launched behind what stores them, over fewe
   const tensor<float, 3> x = randn<float, 3>({4, 6, 8}, numbers);
   const auto a = matrix(6, 8), b = matrix(6, 8), c = matrix(6, 8);
   const auto e = let(
-      [](auto x, auto a, auto b, auto c) {
-        const auto t = a * b + c * sum<0>(x);
+      [](auto v, auto p, auto q, auto r) {
+        const auto t = p * q + r * sum<0>(v);
         const auto down = mean<0>(t, keepdim);
         const auto along = mean<1>(t, keepdim);
         return t - down - along;
