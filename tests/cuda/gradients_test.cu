@@ -90,3 +90,33 @@ TEST_CASE("a scaler on a device leaves out a step whose gradients are not finite
     CHECK(scaler.get_scale() == (finite ? 4 : 2));
   }
 }
+
+#if !defined(HEDDLE_TEST_ON_GPU)
+
+TEST_CASE("after memory was short gradients are not stepped on, and a step may be tried again") {
+  const support::cuda_case clean;
+  three_parameters model;
+  optim::adamw optimizer(parameters(to(model, cuda(0))));
+  optim::grad_scaler scaler({.init_scale = 2});
+  const auto set_gradients = [&] {
+    model.a.set_grad(full<float, 1>({3}, 2).to(cuda(0)));
+    model.b.set_grad(full<float, 1>({600}, 8).to(cuda(0)));
+    model.c.set_grad(full<float, 1>({1}, 4).to(cuda(0)));
+  };
+  set_gradients();
+  stand_in::fail_allocation(1);
+  CHECK_THROWS_AS(scaler.unscale_(optimizer), out_of_memory);
+  CHECK(!scaler.step(optimizer));
+  CHECK(model.a.value().to(cpu())(0) == 1);
+  scaler.update();
+  CHECK(scaler.get_scale() == 1);
+  set_gradients();
+  scaler.unscale_(optimizer);
+  stand_in::fail_allocation(1);
+  CHECK_THROWS_AS(scaler.step(optimizer), out_of_memory);
+  CHECK(model.a.value().to(cpu())(0) == 1);
+  CHECK(scaler.step(optimizer));
+  CHECK(model.a.value().to(cpu())(0) < 1);
+}
+
+#endif

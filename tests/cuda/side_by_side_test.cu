@@ -68,7 +68,7 @@ TEST_CASE("independent small expressions of a statement are one kernel") {
 
 TEST_CASE("large expressions of a statement are kernels of their own") {
   const support::cuda_case clean;
-  const tensor<float, 1> large = vector(exec::cuda::side_by_side_elements), v = vector(7);
+  const tensor<float, 1> large = vector(exec::side_by_side_elements), v = vector(7);
   const tensor<float, 1> there = large.to(cuda(0)), dv = v.to(cuda(0));
   const auto [a, s] = with_kernels(2, [&] { return evaluate(there + 1, sum(dv)); });
   CHECK(off_by(a, evaluate(large + 1)) == 0);
@@ -111,4 +111,22 @@ TEST_CASE("gradients of independent expressions are the host's") {
   const auto [here, of_vector_here] = gradients(cpu());
   CHECK(off_by(on_device, here) <= 1e-5);
   CHECK(off_by(of_vector, of_vector_here) <= 1e-5);
+}
+
+TEST_CASE(
+    "gradients of one variable that two independent nests make are added one after the other") {
+  const support::cuda_case clean;
+  const tensor<float, 2> m = matrix(30, 20), n = matrix(25, 20);
+  const tensor<float, 1> u = vector(20);
+  const auto gradient = [&](device where) {
+    const variable<float, 1> v(u.to(where));
+    const tensor<float, 2> p = m.to(where), q = n.to(where);
+    const variable<float, 1> y = sum<0>(softmax<0>(p * v) * p) + sum<0>(softmax<0>(q * v) * q);
+    const tensor<float, 1> seed = ones<float, 1>({20}, where);
+    const profiler watch;
+    y.backward(seed);
+    if (where.is_cuda()) CHECK(watch.kernels() > 1);
+    return v.grad();
+  };
+  CHECK(off_by(gradient(cuda(0)), gradient(cpu())) <= 1e-5);
 }

@@ -61,8 +61,8 @@ TEST_CASE("nests side by side are one launch, one nest is as ever, and large one
   CHECK(launches(sum(x), mean(v), amax<0>(x)) == 1);
   CHECK(launches(softmax<-1>(x), exp(v)) == 1);
   CHECK(launches(x * 2.0 + 1.0) == 1);
-  CHECK(launches(vector(cuda::side_by_side_elements) * 2.0, v + 1.0) == 2);
-  CHECK(launches(softmax<-1>(matrix(2, cuda::elements_of_one_team + 1)), v + 1.0) == 2);
+  CHECK(launches(vector(exec::side_by_side_elements) * 2.0, v + 1.0) == 2);
+  CHECK(launches(softmax<-1>(matrix(2, exec::elements_of_one_team + 1)), v + 1.0) == 2);
 }
 
 TEST_CASE("barriers and tails matter to nests side by side") {

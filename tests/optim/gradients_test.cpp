@@ -85,6 +85,24 @@ TEST_CASE("a gradient that is not finite shows in the norm and in all gradients"
   CHECK(std::isnan(w.a.grad()(0, 0)));
 }
 
+TEST_CASE("of an infinite norm finite gradients become 0") {
+  weights w;
+  w.set_gradients(2, 3);
+  w.b.grad()(4) = infinity;
+  CHECK(optim::clip_grad_norm_(parameters(w), 1).item() == infinity);
+  CHECK(w.a.grad()(0, 0) == 0);
+  CHECK(std::isnan(w.b.grad()(4)));
+}
+
+TEST_CASE("a parameter that comes twice is clipped once") {
+  weights w;
+  w.set_gradients(2, 3);
+  parameter_list list = parameters(w);
+  list.push_back(list[0]);
+  CHECK(optim::clip_grad_norm_(list, 1).item() == doctest::Approx(std::sqrt(12 * 4 + 5 * 9)));
+  CHECK(std::hypot(norm_of(w.a.grad()), norm_of(w.b.grad())) == doctest::Approx(1));
+}
+
 TEST_CASE("gradients of a scaled loss are divided by the scale and looked at in one launch") {
   weights w;
   optim::sgd optimizer(parameters(w), {.lr = 1});
@@ -170,8 +188,8 @@ TEST_CASE("a scaler goes on from its state dict") {
   CHECK(second.get_scale() == 32);
   named_tensors other = first.state_dict();
   other[0].second = tensor<double, 0>(-1.0);
-  CHECK_THROWS_WITH_AS(second.load_state_dict(other), doctest::Contains("a number above 0, f64 ()"),
-                       value_error);
+  CHECK_THROWS_WITH_AS(second.load_state_dict(other),
+                       doctest::Contains("a finite number above 0, f64 ()"), value_error);
   other = first.state_dict();
   other[1].second = tensor<double, 0>(1.0);
   CHECK_THROWS_WITH_AS(second.load_state_dict(other),

@@ -86,7 +86,7 @@ class body_runner {
     l.max_members = how.members;
     l.wanted_row_memory = how.wanted_rows;
     l.multiprocessors = how.blocks;
-    if (how.side_by_side) l.side_by_side = cuda::side_by_side_elements;
+    if (how.side_by_side) l.side_by_side = exec::side_by_side_elements;
     return l;
   }
 

@@ -80,8 +80,10 @@ inline std::string crossing_text(const graph::graph& g, const graph::schedule& s
     const std::uint16_t slot = graph::read_back_slot(g[i]);
     for (std::size_t x = i; slot != graph::no_node && x < g.size(); ++x) {
       if (g[x].code != op::input || g[x].a != slot || !needed[x]) continue;
+      int by = 0;
+      for (const graph::item& it : s.items) by = it.node == i ? it.nest : by;
       line(g[i].a,
-           " crosses the cut: nest " + std::to_string(graph::storing_nest(g[i])) +
+           " crosses the cut: nest " + std::to_string(by) +
                " stores it, this nest reads it back as %" + std::to_string(x),
            2 * graph::stored_bytes(g[i]), "computing it again", bytes_to_compute(g, g[i].a));
     }

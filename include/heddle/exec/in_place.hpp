@@ -36,8 +36,10 @@ bool conflicts(const tensor<T, Rank>& to, graph::axis_map to_map, const exec::le
 template <class Statement>
 inline constexpr auto operand_is_read = [] {
   exec::detail::table<bool, static_cast<std::size_t>(Statement::operand_count)> t;
-  const auto& p = exec::plan_of<typename Statement::program>;
-  for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) t.values[p.reads[i].slot] = true;
+  const auto& p = exec::plan_of<exec::cut_program<typename Statement::program>>;
+  for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) {
+    if (p.reads[i].slot < Statement::operand_count) t.values[p.reads[i].slot] = true;
+  }
   return t;
 }();
 
@@ -81,8 +83,9 @@ inline constexpr auto read_in_place = [] {
   exec::detail::table<bool, operands * results> t;
   for (std::size_t k = 0; k < results; ++k) {
     for (std::size_t i = 0; i < operands; ++i) {
-      t.values[k * operands + i] = is_read_in_place(exec::view_of<typename Statement::program>(),
-                                                    static_cast<int>(i), static_cast<int>(k));
+      t.values[k * operands + i] =
+          is_read_in_place(exec::view_of<exec::cut_program<typename Statement::program>>(),
+                           static_cast<int>(i), static_cast<int>(k));
     }
   }
   return t;

@@ -83,7 +83,9 @@ consteval bool is_multi_program() {
   const auto& p = plan_of<Program>;
   for (int k = 0; k < static_cast<int>(p.sizes.nests); ++k) {
     const nest_info& nest = p.nests[static_cast<std::size_t>(k)];
-    if (k == 0 ? nest.pass_count != 1 || nest.row_pass : nest.domain != 0) return false;
+    if (k == 0 ? nest.pass_count != 1 || nest.row_pass : nest.domain != 0 || !nest.finish) {
+      return false;
+    }
   }
   return true;
 }
@@ -317,8 +319,10 @@ auto multi_assign(F, const std::vector<multi_group<Operands>>& groups, device wh
         detail::interpret_groups<T, chosen, Configuration>(groups, shared, scalars, where);
       } else {
         using program = typename chosen::type::program;
-        static_assert(detail::is_multi_program<program>(),
-                      "heddle::multi_assign: the function takes more than one pass over a group");
+        static_assert(
+            detail::is_multi_program<program>(),
+            "heddle::multi_assign: the function takes more than one pass over a group, or has "
+            "a result of rank 0 and reduces nothing");
         detail::submit_groups<T, chosen, program, Configuration>(groups, shared, scalars, where);
       }
     }

@@ -280,7 +280,6 @@ constexpr plan make_plan(const graph::graph& g, bool holds = false) {
     nest.first_pass = static_cast<std::int8_t>(p.passes.size());
     nest.pass_count = static_cast<std::int8_t>(s.nests[k].levels + (nest.row_pass ? 1 : 0));
     nest.barrier = detail::barriers(g, p, nest);
-    nest.terminal = s.nests[k].terminal;
     for (const graph::item& it : s.items) {
       if (static_cast<std::size_t>(it.nest) != k) continue;
       if (it.kind == graph::item_kind::scatter) nest.scatters = true;

@@ -131,7 +131,7 @@ HEDDLE_HD constexpr node decode_word(std::uint64_t word) {
 constexpr std::uint16_t read_back_slot(const node& n) {
   return n.code == op::store ? static_cast<std::uint16_t>((n.extra >> 32) - 1) : no_node;
 }
-/// The nest that such a store is part of.
+/// The nest that such a store is part of, as nests are opened: their order may change behind that.
 constexpr int storing_nest(const node& n) { return static_cast<int>(n.extra >> 48); }
 /// The `extra` of such a store.
 constexpr std::uint64_t read_back_extra(axis_map map, std::uint16_t slot, int nest) {

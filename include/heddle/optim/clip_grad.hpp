@@ -34,8 +34,9 @@ struct clip_function {
 
 /// Scales all gradients so that their joint 2-norm is at most max_norm, as PyTorch's function of
 /// this name. Returns the norm before, on the device of the first gradient: of float, or of double
-/// where a T is. Two launches for each dtype and device, and nothing waits, so that it may be part
-/// of a `cuda_graph`. Gradients that are not finite make the norm, and so all of them, not finite.
+/// where a T is. Two launches for each dtype and device, and nothing waits but for gradients on
+/// other devices than the first one's, so that it may be part of a `cuda_graph`. A gradient that is
+/// not a number makes all of them so; of an infinite norm finite gradients become 0.
 /// Throws type_error for parameters of other dtypes than T…, float where none is named.
 template <class... T,
           class Types = std::conditional_t<sizeof...(T) == 0, std::tuple<float>, std::tuple<T...>>>

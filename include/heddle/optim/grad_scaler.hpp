@@ -39,18 +39,19 @@ struct unscale_function {
 ///     scaler.step(optimizer);
 ///     scaler.update();
 ///
-/// The gradients of one dtype and device are divided by the scale and looked at in one launch.
+/// The gradients of one dtype and device are divided by the scale and looked at in one launch. A
+/// loss of float16 times the first scale is infinite: sum up in float.
 class grad_scaler {
  public:
   explicit grad_scaler(grad_scaler_options given = {}) : options_(given), scale_(given.init_scale) {
-    if (!(given.init_scale > 0) || !(given.growth_factor > 1) || !(given.backoff_factor > 0) ||
+    if (!is_scale(given.init_scale) || !(given.growth_factor > 1) || !(given.backoff_factor > 0) ||
         !(given.backoff_factor < 1) || given.growth_interval < 1) {
-      raise<value_error>("heddle::grad_scaler: the options do not fit: init_scale ",
-                         given.init_scale, ", growth_factor ", given.growth_factor,
-                         ", backoff_factor ", given.backoff_factor, ", growth_interval ",
-                         given.growth_interval,
-                         "; a scale above 0, growth above 1, backoff between 0 and 1, an interval "
-                         "of 1 or more are expected");
+      raise<value_error>(
+          "heddle::grad_scaler: the options do not fit: init_scale ", given.init_scale,
+          ", growth_factor ", given.growth_factor, ", backoff_factor ", given.backoff_factor,
+          ", growth_interval ", given.growth_interval,
+          "; a finite scale above 0, growth above 1, backoff between 0 and 1, an interval "
+          "of 1 or more are expected");
     }
   }
 
@@ -63,7 +64,8 @@ class grad_scaler {
   [[nodiscard]] double get_scale() const noexcept { return scale_; }
 
   /// Divides the gradients of an optimizer's parameters by the scale, so that they may be clipped
-  /// before `step`. Nothing waits. Throws state_error for the second call before `update`.
+  /// before `step`. Nothing waits. Where it throws, as for want of memory, the step is left out and
+  /// the scale falls. Throws state_error for the second call before `update`.
   template <class Optimizer>
   void unscale_(Optimizer& optimizer) {
     if (find(&optimizer) != nullptr) {
@@ -71,7 +73,8 @@ class grad_scaler {
           "heddle::grad_scaler::unscale_: the gradients of this optimizer were divided by the "
           "scale before; once before each update is expected");
     }
-    unscaled& made = unscaled_.emplace_back(unscaled{&optimizer, {}, false});
+    // until all is done, as though a gradient was not finite: some of them may not be divided
+    unscaled& made = unscaled_.emplace_back(unscaled{&optimizer});
     [&]<class... T>(std::type_identity<std::tuple<T...>>) {
       const detail::gradient_lists<T...> gradients("grad_scaler", optimizer.parameters());
       gradients.for_each([&]<class V>(std::type_identity<V>, const detail::gradient_list& list) {
@@ -79,6 +82,7 @@ class grad_scaler {
                                                           list.groups, list.where, 1 / scale_));
       });
     }(std::type_identity<typename Optimizer::value_types>{});
+    made.complete = true;
   }
 
   /// The optimizer's step, unless a gradient is not finite; divides the gradients by the scale
@@ -93,12 +97,10 @@ class grad_scaler {
           "heddle::grad_scaler::step: this optimizer was stepped before; once before each update "
           "is expected");
     }
+    const bool finite = of.finite();
+    if (finite) optimizer.step();  // where it throws, it may be called again
     of.stepped = true;
-    if (of.finite()) {
-      optimizer.step();
-      return true;
-    }
-    return false;
+    return finite;
   }
 
   /// Behind the steps of all optimizers: lowers the scale if a gradient was not finite, raises it
@@ -115,10 +117,9 @@ class grad_scaler {
     if (!finite) {
       scale_ *= options_.backoff_factor;
       good_steps_ = 0;
-    } else if (++good_steps_ == options_.growth_interval) {
-      // a scale that is infinite makes every gradient so
+    } else if (++good_steps_ >= options_.growth_interval) {
       const double grown = scale_ * options_.growth_factor;
-      if (grown <= std::numeric_limits<float>::max()) scale_ = grown;
+      if (is_scale(grown)) scale_ = grown;
       good_steps_ = 0;
     }
   }
@@ -137,7 +138,7 @@ class grad_scaler {
     const any_tensor* const steps = reader.take("growth_tracker");
     const bool has_scale = scale != nullptr && scale->dtype() == dtype::f64 && scale->rank() == 0;
     const double read = has_scale ? scale->as<double, 0>().item() : 0;
-    if (!(read > 0)) detail::raise_state("scale", scale, "a number above 0, f64 ()");
+    if (!is_scale(read)) detail::raise_state("scale", scale, "a finite number above 0, f64 ()");
     const bool has_steps = steps != nullptr && steps->dtype() == dtype::i64 && steps->rank() == 0;
     const std::int64_t count = has_steps ? steps->as<std::int64_t, 0>().item() : -1;
     if (count < 0) detail::raise_state("growth_tracker", steps, "a number of 0 or more, i64 ()");
@@ -150,16 +151,20 @@ class grad_scaler {
   /// Gradients that were divided by the scale since the last update.
   struct unscaled {
     const void* optimizer;
-    std::vector<tensor<float, 0>> found_inf;  ///< per dtype and device: above 0 where one was not
-    bool stepped;
+    std::vector<tensor<float, 0>> found_inf = {};  ///< per dtype and device: above 0 for some
+    bool complete = false;                         ///< all of them
+    bool stepped = false;
 
     [[nodiscard]] bool finite() const {
+      if (!complete) return false;
       for (const tensor<float, 0>& found : found_inf) {
         if (found.item() > 0) return false;
       }
       return true;
     }
   };
+  /// Whether losses of float may be multiplied by it.
+  static bool is_scale(double x) { return x > 0 && x <= std::numeric_limits<float>::max(); }
   unscaled* find(const void* optimizer) {
     for (unscaled& each : unscaled_) {
       if (each.optimizer == optimizer) return &each;

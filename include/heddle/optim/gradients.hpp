@@ -25,7 +25,7 @@ class gradient_lists {
       const any_tensor gradient = p.grad();
       if (!gradient.defined()) continue;
       if (!holds_dtype<T...>(gradient.dtype())) raise_dtype(function, p);
-      alive_.push_back(gradient);
+      if (!is_listed(gradient)) alive_.push_back(gradient);
     }
     for (const any_tensor& gradient : alive_) {  // all of them lie contiguous
       exec::multi_group<1>& group =
@@ -50,6 +50,13 @@ class gradient_lists {
   template <class V, class F>
   static void visit(const gradient_list& list, F& f) {
     if (list.type == dtype_of<V>) f(std::type_identity<V>{}, list);
+  }
+  /// Whether its memory is a gradient's before, as of a parameter that comes twice.
+  [[nodiscard]] bool is_listed(const any_tensor& gradient) const {
+    for (const any_tensor& known : alive_) {
+      if (gradient.size() > 0 && known.data() == gradient.data()) return true;
+    }
+    return false;
   }
   gradient_list& list_of(dtype type, device where) {
     for (gradient_list& known : lists_) {

@@ -50,16 +50,8 @@ constexpr int vectors_under_way(int operands) { return operands <= 2 ? 4 : opera
 
 // Nests side by side.
 
-/// Elements of independent nests that one launch takes together, at most: one for each thread of a
-/// large device, which has four teams a multiprocessor. A launch costs 2 to 5 microseconds, in
-/// which memory moves several megabytes, so that fewer launches are what counts up to here. More
-/// elements keep the device busy nest by nest, each by the body that its layout allows and with the
-/// registers that it alone needs.
-inline constexpr std::int64_t side_by_side_elements = std::int64_t{1} << 17;
-/// Elements that one team goes through there, at most, while others wait: those of a row, or of
-/// what reads merged results. 16 rounds of its threads, each about the latency of memory.
-inline constexpr std::int64_t elements_of_one_team = 16 * usual_team;
-/// Teams of a nest there that leave partial results, at most: the last team merges them.
+/// Teams of a nest that leave partial results, at most: the last team merges them. How many
+/// elements nests side by side have is said in exec/side_by_side.hpp.
 inline constexpr int side_by_side_teams = 32;
 
 // Scatters.

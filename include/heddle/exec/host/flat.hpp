@@ -482,28 +482,22 @@ bool run_flat(const launch& l) {
   }
 }
 
-namespace detail {
-
-template <class Program, class Configuration>
-void run_in_nests(const launch& l, const launch_list& list) {
-  static constexpr plan_view view = view_of<nest_program<Program>>();
-  run_nests<Configuration>(view, kernels_of<Program, Configuration>(), l, list);
-}
-
-}  // namespace detail
+/// The plan of a program as the host's nests run it.
+template <class Program>
+inline constexpr plan_view nest_plan = view_of<nest_program<Program>>();
 
 /// Runs a program on the host.
 template <class Program, class Configuration = configuration>
 void run(const launch& l) {
   if (run_flat<Program, Configuration>(l)) return;
-  detail::run_in_nests<Program, Configuration>(l, {});
+  run_nests<Configuration>(nest_plan<Program>, kernels_of<Program, Configuration>(), l);
 }
 
 /// Runs a program whose later nests are one element each, and finish what the first one reduced
 /// over all launches of a list.
 template <class Program, class Configuration = configuration>
 void run_list(const launch& l, const launch_list& list) {
-  detail::run_in_nests<Program, Configuration>(l, list);
+  run_nests<Configuration>(nest_plan<Program>, kernels_of<Program, Configuration>(), l, list);
 }
 
 }  // namespace heddle::inline v0::exec::host
