@@ -40,6 +40,14 @@ template <class X>
 inline constexpr bool is_shared_read =
     !std::is_same_v<typename multi_argument<X>::type, scalar_expression<false>>;
 
+/// Of a list's program: shared reads, and outputs of each group and of all of them.
+template <int Reads, int Assigned, int Results>
+struct list_shape {
+  static constexpr int reads = Reads;
+  static constexpr int assigned = Assigned;
+  static constexpr int results = Results;
+};
+
 /// The statement of F over flat tensors of T and what all groups share.
 template <class F, class T, class Operands, class... X>
 struct multi_statement;
@@ -73,6 +81,7 @@ struct multi_statement<F, T, std::integer_sequence<int, Operands...>, X...> {
                                 typename multi_argument<X>::type...>;
   using several = let_bundle<F, typename repeated<tensor<T, 1>, Operands>::type...,
                              typename multi_argument<X>::type...>;
+  using shape = list_shape<reads, assigned, results>;
   using expression = std::conditional_t<outputs == 1, single, several>;
   using type = statement<expression>;
 };
@@ -91,16 +100,16 @@ consteval bool is_multi_program() {
 }
 
 /// A list of groups as launches of their program, one after the other, in memory of its own.
-template <class Statement, int Operands>
+template <class Shape, int Operands>
 class group_launches {
  public:
   group_launches(const multi_group<Operands>* groups, const multi_shared& shared)
       : groups_(groups) {
     for (operand& o : inputs_) o.strides[0] = 1;
     for (operand& o : outputs_) o.strides[0] = 1;
-    for (int i = 0; i < Statement::reads; ++i) inputs_[Operands + i].data = shared.data[i];
-    for (int i = 0; i < Statement::results; ++i) {
-      outputs_[Statement::assigned + i].data = shared.data[Statement::reads + i];
+    for (int i = 0; i < Shape::reads; ++i) inputs_[Operands + i].data = shared.data[i];
+    for (int i = 0; i < Shape::results; ++i) {
+      outputs_[Shape::assigned + i].data = shared.data[Shape::reads + i];
     }
     for (std::int64_t& extent : launch_.extents) extent = 1;
     launch_.inputs = inputs_;
@@ -113,23 +122,23 @@ class group_launches {
   /// Has `current` be the launch of group k.
   void move_to(std::size_t k) {
     for (int i = 0; i < Operands; ++i) inputs_[i].data = groups_[k].data[i];
-    for (int i = 0; i < Statement::assigned; ++i) outputs_[i].data = groups_[k].data[i];
+    for (int i = 0; i < Shape::assigned; ++i) outputs_[i].data = groups_[k].data[i];
     launch_.extents[0] = groups_[k].count;
   }
   [[nodiscard]] const launch& current() const { return launch_; }
 
  private:
   const multi_group<Operands>* groups_;
-  operand inputs_[Operands + Statement::reads];
-  operand outputs_[Statement::outputs];
+  operand inputs_[Operands + Shape::reads];
+  operand outputs_[Shape::assigned + Shape::results];
   launch launch_;
 };
 
-template <class Statement, class Program, class Configuration, int Operands>
+template <class Shape, class Program, class Configuration, int Operands>
 void run_groups(const multi_group<Operands>* groups, std::size_t count,
                 const multi_shared& shared) {
-  group_launches<Statement, Operands> launches(groups, shared);
-  if constexpr (Statement::results == 0) {
+  group_launches<Shape, Operands> launches(groups, shared);
+  if constexpr (Shape::results == 0) {
     for (std::size_t k = 0; k < count; ++k) {
       if (groups[k].count == 0) continue;
       launches.move_to(k);
@@ -139,28 +148,28 @@ void run_groups(const multi_group<Operands>* groups, std::size_t count,
     host::run_list<Program, Configuration>(
         launches.current(),
         {static_cast<std::int64_t>(count), &launches, [](void* context, std::int64_t k) {
-           static_cast<group_launches<Statement, Operands>*>(context)->move_to(
+           static_cast<group_launches<Shape, Operands>*>(context)->move_to(
                static_cast<std::size_t>(k));
          }});
   }
 }
 
 /// Without kernels: on the host, over copies.
-template <class Statement, class Program, class Configuration, int Operands>
+template <class Shape, class Program, class Configuration, int Operands>
 void run_groups_staged(std::vector<multi_group<Operands>> groups, multi_shared shared) {
-  constexpr int single = Statement::reads + Statement::results;
+  constexpr int single = Shape::reads + Shape::results;
   host_copies copies;
   for (const auto& g : groups) {
-    for (int i = 0; i < Operands; ++i) copies.add(g.owners[i], i < Statement::assigned);
+    for (int i = 0; i < Operands; ++i) copies.add(g.owners[i], i < Shape::assigned);
   }
-  for (int i = 0; i < single; ++i) copies.add(shared.owners[i], i >= Statement::reads);
+  for (int i = 0; i < single; ++i) copies.add(shared.owners[i], i >= Shape::reads);
   for (auto& g : groups) {
     for (int i = 0; i < Operands; ++i) g.data[i] = copies.place_of(g.owners[i], g.data[i]);
   }
   std::byte* here[single + 1];
   for (int i = 0; i < single; ++i) here[i] = copies.place_of(shared.owners[i], shared.data[i]);
   shared.data = here;
-  run_groups<Statement, Program, Configuration>(groups.data(), groups.size(), shared);
+  run_groups<Shape, Program, Configuration>(groups.data(), groups.size(), shared);
   copies.write_back();
 }
 
@@ -218,10 +227,10 @@ void interpret_groups(const std::vector<multi_group<Operands>>& groups, const mu
 }
 
 /// Runs the program over the groups on the current stream of their device: at once on cpu().
-template <class T, class Statement, class Program, class Configuration, int Operands>
+template <class T, class Shape, class Program, class Configuration, int Operands>
 void submit_groups(const std::vector<multi_group<Operands>>& groups, const multi_shared& shared,
                    int scalars, device where) {
-  constexpr int single = Statement::reads + Statement::results;
+  constexpr int single = Shape::reads + Shape::results;
   std::int64_t elements = 0;
   for (const auto& g : groups) elements += g.count;
   heddle::detail::record_launch([&] {
@@ -230,20 +239,20 @@ void submit_groups(const std::vector<multi_group<Operands>>& groups, const multi
         Program::words,
         static_cast<std::size_t>(Program::word_count),
         1,
-        elements * (Operands + Statement::assigned) * static_cast<std::int64_t>(sizeof(T)),
+        elements * (Operands + Shape::assigned) * static_cast<std::int64_t>(sizeof(T)),
         0,
         where,
         {}};
   });
   if (where.is_inline()) {
-    run_groups<Statement, Program, Configuration>(groups.data(), groups.size(), shared);
+    run_groups<Shape, Program, Configuration>(groups.data(), groups.size(), shared);
     return;
   }
   if (where.is_cuda()) {
     if constexpr (Configuration::has(configuration_bits::cuda)) {
       cuda::run_multi_program<Program, Configuration>(groups.data(), groups.size(), shared, where);
     } else {
-      run_groups_staged<Statement, Program, Configuration>(groups, shared);
+      run_groups_staged<Shape, Program, Configuration>(groups, shared);
     }
     return;
   }
@@ -253,9 +262,9 @@ void submit_groups(const std::vector<multi_group<Operands>>& groups, const multi
     std::vector<scalar_bits> scalars;
     std::byte* data[single + 1];
     void operator()() {
-      run_groups<Statement, Program, Configuration>(
+      run_groups<Shape, Program, Configuration>(
           groups.data(), groups.size(),
-          {data, nullptr, Statement::reads, Statement::results, scalars.data()});
+          {data, nullptr, Shape::reads, Shape::results, scalars.data()});
     }
   };
   task queued{groups, {}, {shared.scalars, shared.scalars + scalars}, {}};
@@ -323,7 +332,8 @@ auto multi_assign(F, const std::vector<multi_group<Operands>>& groups, device wh
             detail::is_multi_program<program>(),
             "heddle::multi_assign: the function takes more than one pass over a group, or has "
             "a result of rank 0 and reduces nothing");
-        detail::submit_groups<T, chosen, program, Configuration>(groups, shared, scalars, where);
+        detail::submit_groups<T, typename chosen::shape, program, Configuration>(groups, shared,
+                                                                                 scalars, where);
       }
     }
     if constexpr (chosen::results == 1) {

@@ -3,8 +3,6 @@
 // bodies stand side by side in one kernel (horizontal fusion).
 #pragma once
 
-#include <algorithm>
-
 #include <heddle/exec/host/nest.hpp>
 
 namespace heddle::inline v0::exec {
@@ -81,9 +79,10 @@ inline bool runs_side_by_side(const plan_view& p, const launch& l,
   for (int k = 0; k < p.nest_count; ++k) {
     const std::int64_t elements = host::detail::elements_over(p.nests[k].domain, l);
     (is_independent(p, k) ? together : after) += elements;
-    row = std::max(row, host::detail::elements_over(p.nests[k].row, l));
+    const std::int64_t of_row = host::detail::elements_over(p.nests[k].row, l);
+    row = of_row > row ? of_row : row;
   }
-  return together <= most && std::max(row, after) <= elements_of_one_team &&
+  return together <= most && row <= elements_of_one_team && after <= elements_of_one_team &&
          !adds_to_another_nest(p, l);
 }
 
