@@ -43,17 +43,6 @@ inline constexpr auto operand_is_read = [] {
   return t;
 }();
 
-/// Whether a program is one element-wise sweep.
-template <class Program>
-consteval bool is_element_wise() {
-  const auto& p = exec::plan_of<Program>;
-  bool element_wise = p.sizes.nests == 1 && p.sizes.reductions == 0;
-  for (int i = 0; i < static_cast<int>(p.sizes.reads); ++i) {
-    element_wise = element_wise && !p.reads[i].gathered;
-  }
-  return element_wise;
-}
-
 /// Whether each element of an operand is read where that of a result is written, and nowhere else:
 /// by the one pass of an element-wise nest.
 constexpr bool is_read_in_place(const exec::plan_view& p, int operand, int result) {

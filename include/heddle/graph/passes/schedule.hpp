@@ -339,7 +339,6 @@ class scheduler {
   constexpr schedule result() {
     // row reductions that later nests read are carried out through memory
     list<bool> carried(g_.size(), false);
-    list<std::int8_t> nest_of(g_.size(), std::int8_t{-1});
     for (std::size_t w = 0; w < works_.size(); ++w) mark_carried(w, carried);
     mark_terminals();
     mark_finishes(nests_);
@@ -363,7 +362,6 @@ class scheduler {
                                    : code == op::scatter_add ? item_kind::scatter
                                    : w.row                   ? item_kind::row_reduction
                                                              : item_kind::terminal_reduction;
-            if (kind == item_kind::terminal_reduction) s.nests[k].terminal = true;
             s.items.push_back({w.node, kind, w.nest, static_cast<std::int8_t>(p)});
           }
           if (row_pass && w.row && carried[w.node]) {
